@@ -1,0 +1,1 @@
+//! Field lists and connection-specific fields.
