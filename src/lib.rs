@@ -6,5 +6,6 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod identity;
+pub mod policy;
 pub mod proxy;
 pub mod server;

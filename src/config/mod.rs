@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+pub use crate::policy::{Overrides, Ttl};
 pub use pattern::{HostPattern, PathPattern};
 
 /// A whole configuration file, checked.
@@ -325,17 +326,6 @@ pub struct Tier {
     pub when: Vec<When>,
 }
 
-/// A freshness lifetime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ttl {
-    /// The response's own fields decide (RFC 9111 section 4.2).
-    Origin,
-    /// This long, whatever the response says.
-    Fixed(Duration),
-    /// Until it is purged (`ttl: 0`).
-    UntilPurged,
-}
-
 /// An exception of a tier: all conditions that are given must hold (C7).
 #[derive(Debug, Clone)]
 pub struct When {
@@ -479,23 +469,6 @@ pub enum Piece {
     Query(String),
     /// The value of a request field, or nothing. Only where `vary_on` names the field too.
     Header(String),
-}
-
-/// What of a response does not forbid storing on this route (tiers with a `ttl`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Overrides {
-    /// `Cache-Control: no-store`.
-    pub no_store: bool,
-    /// `Cache-Control: private`.
-    pub private: bool,
-    /// `Cache-Control: no-cache`.
-    pub no_cache: bool,
-    /// `Vary: Cookie`.
-    pub vary_cookie: bool,
-    /// `Vary: Authorization`.
-    pub vary_authorization: bool,
-    /// `Set-Cookie`: the field is stripped from what is stored.
-    pub set_cookie: bool,
 }
 
 /// A condition on the request: all that are given must hold (B6, C7).
