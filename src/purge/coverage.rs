@@ -1,0 +1,164 @@
+//! Which purges cover a stored response. A purge writes rows under digests of (scope, selector); a stored response
+//! carries the digests of all the rows that could mean it. Equal digests of different selectors purge too much, never
+//! too little.
+
+use std::sync::Arc;
+
+use crate::identity::Tenant;
+use crate::key::{Owner, digest};
+use crate::stored::Selectors;
+use crate::tag::Pattern;
+
+/// The number of stripes of `current`. Stripe 0 is that of public responses, stripe 1 that of the scopes of roles.
+pub const STRIPES: usize = 64;
+const PUBLIC_STRIPE: u8 = 0;
+const SCOPES_STRIPE: u8 = 1;
+
+/// What a purge means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// Every response.
+    Everything,
+    /// One URL with all its variants: authority, then path and keyed query.
+    Url {
+        /// In lower case, without a default port.
+        authority: String,
+        /// Path and query in the form in which they are keyed.
+        target: String,
+    },
+    /// An exact tag.
+    Tag(Arc<str>),
+    /// A pattern over tags.
+    Pattern(Pattern),
+}
+
+/// Whose responses a purge means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// Everybody's.
+    All,
+    /// This tenant's, the public ones, and the scopes of roles, which show all tenants (D8).
+    Tenant(Arc<str>),
+    /// This tenant's alone and the scopes of roles: for "everything of a tenant".
+    TenantOnly(Arc<str>),
+}
+
+/// A scope that rows are written under. A response is under several.
+enum Scope<'a> {
+    All,
+    Public,
+    Scopes,
+    Tenant(&'a str),
+}
+
+impl Scope<'_> {
+    fn digest(&self) -> u64 {
+        match self {
+            Self::All => digest(b"all"),
+            Self::Public => digest(b"public"),
+            Self::Scopes => digest(b"scopes"),
+            Self::Tenant(name) => digest(&[b"tenant:", name.as_bytes()].concat()),
+        }
+    }
+
+    /// The stripes whose readers must look at a new row of this scope; `None`: all.
+    fn stripe(&self) -> Option<u8> {
+        match self {
+            Self::All => None,
+            Self::Public => Some(PUBLIC_STRIPE),
+            Self::Scopes => Some(SCOPES_STRIPE),
+            Self::Tenant(name) => Some(tenant_stripe(name)),
+        }
+    }
+}
+
+fn tenant_stripe(name: &str) -> u8 {
+    let spread = digest(name.as_bytes()) % (STRIPES as u64 - 2);
+    u8::try_from(spread).unwrap_or_default() + 2
+}
+
+fn row(scope: u64, what: &[u8], text: &[&[u8]]) -> u64 {
+    let mut bytes = scope.to_be_bytes().to_vec();
+    bytes.extend_from_slice(what);
+    for part in text {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    digest(&bytes)
+}
+
+/// What covers a response, as the request path knows it before the answer's own tags are known.
+#[derive(Debug, Clone)]
+pub struct Coverage<'a> {
+    /// Whose it is.
+    pub owner: &'a Owner,
+    /// The authority.
+    pub authority: &'a str,
+    /// Path and keyed query.
+    pub target: &'a str,
+}
+
+impl Coverage<'_> {
+    /// The stripe of `current` for this owner.
+    pub fn stripe(&self) -> u8 {
+        match self.owner.tenant() {
+            None => match self.owner {
+                // A user without a tenant is covered by purges for everybody only, which touch every stripe.
+                Owner::Public | Owner::Tenant(_) | Owner::User(..) => PUBLIC_STRIPE,
+            },
+            Some(Tenant { scope: true, .. }) => SCOPES_STRIPE,
+            Some(tenant) => tenant_stripe(&tenant.name),
+        }
+    }
+
+    /// The digests of every row that may cover the response with these tags.
+    pub fn selectors(&self, tags: Vec<Arc<str>>) -> Selectors {
+        let mut scopes = vec![Scope::All.digest()];
+        match self.owner.tenant() {
+            Some(Tenant { scope: true, .. }) => scopes.push(Scope::Scopes.digest()),
+            Some(tenant) => scopes.push(Scope::Tenant(&tenant.name).digest()),
+            None if *self.owner == Owner::Public => scopes.push(Scope::Public.digest()),
+            None => {}
+        }
+        let mut exact = Vec::with_capacity(scopes.len() * (2 + tags.len()));
+        for &scope in &scopes {
+            exact.push(row(scope, b"everything", &[]));
+            exact.push(row(scope, b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
+            exact.extend(tags.iter().map(|tag| row(scope, b"tag", &[tag.as_bytes()])));
+        }
+        Selectors { stripe: self.stripe(), exact: exact.into(), tags: tags.into(), scopes: scopes.into() }
+    }
+}
+
+/// The rows of a purge: where each is written, and which stripe it moves.
+pub(super) struct Rows {
+    pub(super) exact: Vec<u64>,
+    pub(super) patterns: Vec<(u64, Pattern)>,
+    /// `None`: all stripes.
+    pub(super) stripes: Option<Vec<u8>>,
+}
+
+/// What a purge writes.
+pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
+    let scopes = match whose {
+        Where::All => vec![Scope::All],
+        Where::Tenant(name) => vec![Scope::Tenant(name), Scope::Public, Scope::Scopes],
+        Where::TenantOnly(name) => vec![Scope::Tenant(name), Scope::Scopes],
+    };
+    let mut rows = Rows { exact: Vec::new(), patterns: Vec::new(), stripes: None };
+    rows.stripes = scopes.iter().map(Scope::stripe).collect();
+    for scope in &scopes {
+        let scope = scope.digest();
+        for selector in selectors {
+            match selector {
+                Selector::Everything => rows.exact.push(row(scope, b"everything", &[])),
+                Selector::Url { authority, target } => {
+                    rows.exact.push(row(scope, b"url", &[authority.as_bytes(), target.as_bytes()]));
+                }
+                Selector::Tag(tag) => rows.exact.push(row(scope, b"tag", &[tag.as_bytes()])),
+                Selector::Pattern(pattern) => rows.patterns.push((scope, pattern.clone())),
+            }
+        }
+    }
+    rows
+}

@@ -1,0 +1,151 @@
+//! The first level: entries in this process, within a maximum of bytes (overhead included) or of entries.
+//!
+//! The scan-resistant default is quick_cache; the three strict orders are in `ordered`.
+
+use quick_cache::sync::Cache as QuickCache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+
+use super::ordered::OrderedStore;
+use super::{Backend, Stats, StoreError};
+use crate::clock::Now;
+use crate::config::{Capacity, Eviction, Store as StoreConfig};
+use crate::key::{CacheKey, PreparedState};
+use crate::stored::Entry;
+
+/// A store in memory.
+pub struct MemoryStore {
+    kept: Kept,
+    capacity: Capacity,
+    max_object: u64,
+}
+
+enum Kept {
+    Scan(Box<QuickCache<CacheKey, Entry, Weigh, PreparedState, Forget>>),
+    Ordered(OrderedStore),
+}
+
+#[derive(Clone)]
+struct Weigh(Capacity);
+
+impl Weigh {
+    fn of(&self, key: &CacheKey, entry: &Entry) -> u64 {
+        match self.0 {
+            Capacity::Bytes(_) => entry.weight(key.len()),
+            Capacity::Entries(_) => 1,
+        }
+    }
+}
+
+impl Weighter<CacheKey, Entry> for Weigh {
+    fn weight(&self, key: &CacheKey, entry: &Entry) -> u64 {
+        self.of(key, entry)
+    }
+}
+
+/// Evicted entries are dropped after the shard's lock is released.
+#[derive(Clone)]
+struct Forget;
+
+impl Lifecycle<CacheKey, Entry> for Forget {
+    type RequestState = Option<(CacheKey, Entry)>;
+
+    fn on_evict(&self, state: &mut Self::RequestState, key: CacheKey, entry: Entry) {
+        *state = Some((key, entry));
+    }
+}
+
+/// What an ordinary response is taken to weigh when the number of entries is estimated.
+const USUAL_WEIGHT: u64 = 4 * 1024;
+
+impl MemoryStore {
+    /// A store as configured.
+    pub fn new(config: &StoreConfig) -> Self {
+        let weigh = Weigh(config.capacity);
+        let kept = match config.eviction {
+            Eviction::ScanResistant => Kept::Scan(Box::new(scan_resistant(config, weigh))),
+            order => Kept::Ordered(OrderedStore::new(order, capacity(config.capacity))),
+        };
+        Self { kept, capacity: config.capacity, max_object: config.max_object }
+    }
+
+    /// The largest body that it takes.
+    pub fn max_object(&self) -> u64 {
+        self.max_object
+    }
+}
+
+fn capacity(capacity: Capacity) -> u64 {
+    match capacity {
+        Capacity::Bytes(n) | Capacity::Entries(n) => n,
+    }
+}
+
+fn scan_resistant(
+    config: &StoreConfig,
+    weigh: Weigh,
+) -> QuickCache<CacheKey, Entry, Weigh, PreparedState, Forget> {
+    let total = capacity(config.capacity);
+    let (entries, largest) = match config.capacity {
+        Capacity::Bytes(bytes) => (bytes / USUAL_WEIGHT, config.max_object.max(1)),
+        Capacity::Entries(n) => (n, 1),
+    };
+    // The weight is split by shard, and an entry must fit into one with room to spare. A small store has one shard.
+    let by_size = match config.capacity {
+        Capacity::Bytes(_) => total / largest.saturating_mul(2).max(1),
+        Capacity::Entries(n) => n / 256,
+    };
+    let shards = by_size.clamp(1, 64).next_power_of_two();
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(usize::try_from(entries.clamp(16, 1 << 22)).unwrap_or(16))
+        .weight_capacity(total)
+        .shards(usize::try_from(shards).unwrap_or(1))
+        .build();
+    match options {
+        Ok(options) => QuickCache::with_options(options, weigh, PreparedState::default(), Forget),
+        // Both required options are set above.
+        Err(_) => QuickCache::with(16, total, weigh, PreparedState::default(), Forget),
+    }
+}
+
+impl Backend for MemoryStore {
+    fn get(&self, key: &CacheKey, now: Now) -> Option<Entry> {
+        match &self.kept {
+            Kept::Scan(cache) => cache.get(key),
+            Kept::Ordered(store) => store.get(key, now),
+        }
+    }
+
+    fn put(&self, key: CacheKey, entry: Entry, now: Now) -> Result<(), StoreError> {
+        let weight = Weigh(self.capacity).of(&key, &entry);
+        if weight > capacity(self.capacity) {
+            return Err(StoreError::TooLarge);
+        }
+        match &self.kept {
+            Kept::Scan(cache) => cache.insert(key, entry),
+            Kept::Ordered(store) => store.put(key, entry, weight, now),
+        }
+        Ok(())
+    }
+
+    fn remove(&self, key: &CacheKey) {
+        match &self.kept {
+            Kept::Scan(cache) => drop(cache.remove(key)),
+            Kept::Ordered(store) => store.remove(key),
+        }
+    }
+
+    fn clear(&self) {
+        match &self.kept {
+            Kept::Scan(cache) => cache.clear(),
+            Kept::Ordered(store) => store.clear(),
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let (entries, bytes) = match &self.kept {
+            Kept::Scan(cache) => (cache.len() as u64, cache.weight()),
+            Kept::Ordered(store) => store.size(),
+        };
+        Stats { entries, bytes, capacity: capacity(self.capacity) }
+    }
+}

@@ -1,0 +1,140 @@
+//! A stored response: the head, the body, and what decides about its use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::Freshness;
+
+/// A place in the purge log. Positions of one process only are compared here.
+pub type Position = u64;
+
+/// What is kept under a key.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// A response.
+    Response(Arc<StoredResponse>),
+    /// The responses are one key further, told apart by these request fields (RFC 9111 section 4.1).
+    Variants(Arc<Variants>),
+}
+
+/// The fields that tell the variants of one key apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Variants {
+    /// In lower case, sorted.
+    pub fields: Vec<HeaderName>,
+}
+
+/// Which purges cover a stored response, as digests (see `purge::Coverage`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selectors {
+    /// The stripe of `current` that tells of every purge that may cover it.
+    pub stripe: u8,
+    /// The exact selectors that cover it.
+    pub exact: Box<[u64]>,
+    /// Its tags, for patterns and for people.
+    pub tags: Box<[Arc<str>]>,
+    /// The digests of the scopes that cover it, for patterns.
+    pub scopes: Box<[u64]>,
+}
+
+/// A complete response of an origin.
+#[derive(Debug)]
+pub struct StoredResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields, without connection-specific ones and without what Larder sets itself.
+    pub fields: Box<[(HeaderName, HeaderValue)]>,
+    /// The whole content.
+    pub body: Bytes,
+    /// When it is fresh.
+    pub freshness: Freshness,
+    /// `current` as it was before the origin was contacted.
+    pub begun_at: Position,
+    /// The order of the fills of one key.
+    pub ticket: u64,
+    /// Which purges cover it.
+    pub selectors: Selectors,
+    /// The position at which the fence last found it valid; never below `begun_at`.
+    valid_at: AtomicU64,
+    /// The moment of storing, in milliseconds since the Unix epoch, for people.
+    pub stored_wall_ms: u64,
+}
+
+/// A guess at what an entry costs besides its bytes: the allocations of key, fields and bookkeeping.
+const OVERHEAD: u64 = 384;
+/// The same per field.
+const FIELD_OVERHEAD: u64 = 88;
+
+impl StoredResponse {
+    /// A response that came out of a fill.
+    #[allow(clippy::too_many_arguments)] // one call, in the fill; a builder would only rename the fields
+    pub fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        freshness: Freshness,
+        begun_at: Position,
+        ticket: u64,
+        selectors: Selectors,
+        wall_ms: u64,
+    ) -> Self {
+        let fields = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self {
+            status,
+            fields,
+            body,
+            freshness,
+            begun_at,
+            ticket,
+            selectors,
+            valid_at: AtomicU64::new(begun_at),
+            stored_wall_ms: wall_ms,
+        }
+    }
+
+    /// The first value of a field.
+    pub fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+    }
+
+    /// The fields as a map, with room for what Larder adds.
+    pub fn header_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.fields.len() + 6);
+        for (name, value) in &self.fields {
+            map.append(name.clone(), value.clone());
+        }
+        map
+    }
+
+    /// What it takes in memory, overhead included, in bytes; `key` is the length of its key.
+    pub fn weight(&self, key: usize) -> u64 {
+        let fields: usize = self.fields.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
+        let tags: usize = self.selectors.tags.iter().map(|t| t.len() + 16).sum();
+        let numbers = (self.selectors.exact.len() + self.selectors.scopes.len()) * 8;
+        let bytes = (self.body.len() + key + fields + tags + numbers) as u64;
+        bytes + OVERHEAD + FIELD_OVERHEAD * self.fields.len() as u64
+    }
+
+    /// The position at which the fence last found it valid.
+    pub fn valid_at(&self) -> Position {
+        self.valid_at.load(Ordering::Acquire)
+    }
+
+    /// Remembers that the fence found it valid at `position`.
+    pub fn remember_valid(&self, position: Position) {
+        self.valid_at.fetch_max(position, Ordering::AcqRel);
+    }
+}
+
+impl Entry {
+    /// What it takes in memory, in bytes; `key` is the length of its key.
+    pub fn weight(&self, key: usize) -> u64 {
+        match self {
+            Self::Response(response) => response.weight(key),
+            Self::Variants(variants) => 256 + key as u64 + 40 * variants.fields.len() as u64,
+        }
+    }
+}
