@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! Larder is a caching reverse proxy for multi-tenant web applications.
 
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod error;

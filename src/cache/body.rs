@@ -1,0 +1,339 @@
+//! A body that one fill writes and any number of readers read, each at its own pace.
+//!
+//! Up to its limit the whole body is kept, every reader gets all of it, and the fill waits for nobody. Beyond the limit the
+//! body is not stored: readers share a window of bounded size, the fill waits for the fastest reader only, and a reader
+//! that falls out of the window is cut off with an error, never with a clean end (invariant 4).
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::error::{BoxError, Error, ErrorKind};
+
+/// The bytes that a window holds at most, besides the chunk that was added last.
+pub(super) const WINDOW: u64 = 4 * 1024 * 1024;
+
+/// The body of a running fill.
+#[derive(Debug)]
+pub struct SharedBody {
+    state: Mutex<State>,
+    limit: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// How many chunks, and bytes, went out of the window at its front.
+    gone: usize,
+    gone_bytes: u64,
+    total: u64,
+    windowed: bool,
+    end: Option<Result<Option<HeaderMap>, Error>>,
+    readers: HashMap<u64, ReaderState>,
+    next_reader: u64,
+    filler: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct ReaderState {
+    read_bytes: u64,
+    waker: Option<Waker>,
+}
+
+/// Why a fill stops before the origin's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl SharedBody {
+    /// A body that is kept whole up to `limit` bytes. With `windowed` it is known to be larger already.
+    pub fn new(limit: u64, windowed: bool) -> Arc<Self> {
+        let state = State { windowed, ..State::default() };
+        Arc::new(Self { state: Mutex::new(state), limit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock is held could only come from a waker; the state is whole then.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new reader from the beginning, or `None` where the beginning is gone.
+    pub fn reader(self: &Arc<Self>) -> Option<Reader> {
+        let mut state = self.lock();
+        if state.gone > 0 {
+            return None;
+        }
+        let id = state.next_reader;
+        state.next_reader += 1;
+        state.readers.insert(id, ReaderState::default());
+        Some(Reader { body: self.clone(), id, next: 0 })
+    }
+
+    /// Adds a chunk. Waits, beyond the limit, until the fastest reader has room for more.
+    ///
+    /// # Errors
+    /// [`Abandoned`] where the body is too large to store and nobody reads it any more.
+    pub async fn push(&self, chunk: Bytes) -> Result<(), Abandoned> {
+        self.add(chunk);
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    fn add(&self, chunk: Bytes) {
+        let mut state = self.lock();
+        state.total += chunk.len() as u64;
+        state.chunks.push_back(chunk);
+        state.windowed |= state.total > self.limit;
+        if state.windowed {
+            state.shrink();
+        }
+        state.wake_readers();
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
+        let mut state = self.lock();
+        if !state.windowed {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(fastest) = state.readers.values().map(|r| r.read_bytes).max() else {
+            return Poll::Ready(Err(Abandoned));
+        };
+        if state.total - fastest <= WINDOW / 2 {
+            return Poll::Ready(Ok(()));
+        }
+        state.filler = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ends the body: with the trailers, or with the error that every reader gets.
+    pub fn end(&self, end: Result<Option<HeaderMap>, Error>) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(end);
+            state.wake_readers();
+        }
+    }
+
+    /// The whole body in one piece, if it ended well and fitted. Exactly as large as its content.
+    pub fn whole(&self) -> Option<Bytes> {
+        let state = self.lock();
+        if state.windowed || !matches!(state.end, Some(Ok(_))) {
+            return None;
+        }
+        let mut whole = BytesMut::with_capacity(usize::try_from(state.total).ok()?);
+        state.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+        Some(whole.freeze())
+    }
+
+    /// Whether the body proved larger than what is stored.
+    pub fn is_windowed(&self) -> bool {
+        self.lock().windowed
+    }
+
+    /// The bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.lock().total
+    }
+}
+
+impl State {
+    /// Drops from the front what is beyond the window. The fastest reader is never that far behind.
+    fn shrink(&mut self) {
+        while self.total - self.gone_bytes > WINDOW && self.chunks.len() > 1 {
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.gone += 1;
+                self.gone_bytes += chunk.len() as u64;
+            }
+        }
+    }
+
+    fn wake_readers(&mut self) {
+        self.readers.values_mut().filter_map(|r| r.waker.take()).for_each(Waker::wake);
+    }
+
+    fn wake_filler(&mut self) {
+        if let Some(waker) = self.filler.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// One reader of a [`SharedBody`].
+#[derive(Debug)]
+pub struct Reader {
+    body: Arc<SharedBody>,
+    id: u64,
+    next: usize,
+}
+
+impl Body for Reader {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let mut state = this.body.lock();
+        let Some(at) = this.next.checked_sub(state.gone) else {
+            let why = "the reader was too slow for a response that is too large to store";
+            return Poll::Ready(Some(Err(Error::new(ErrorKind::OriginBroken, why).into())));
+        };
+        if let Some(chunk) = state.chunks.get(at).cloned() {
+            this.next += 1;
+            if let Some(reader) = state.readers.get_mut(&this.id) {
+                reader.read_bytes += chunk.len() as u64;
+            }
+            state.wake_filler();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match state.end.clone() {
+            Some(Ok(trailers)) => {
+                // Trailers are the last frame: one step beyond the last chunk.
+                if this.next == state.gone + state.chunks.len()
+                    && let Some(trailers) = trailers
+                {
+                    this.next += 1;
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            None => {
+                if let Some(reader) = state.readers.get_mut(&this.id) {
+                    reader.waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.body.lock();
+        match &state.end {
+            Some(Ok(None)) => self.next >= state.gone + state.chunks.len(),
+            Some(Ok(Some(_))) => self.next > state.gone + state.chunks.len(),
+            _ => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.body.lock();
+        state.readers.remove(&self.id);
+        state.wake_filler();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    const MIB: usize = 1024 * 1024;
+
+    async fn read(mut reader: Reader) -> Result<usize, BoxError> {
+        let mut total = 0;
+        while let Some(frame) = reader.frame().await {
+            total += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(total)
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_the_whole_of_a_body_within_the_limit_however_late() {
+        let body = SharedBody::new(10 * MIB as u64, false);
+        let early = body.reader().unwrap();
+        for _ in 0..10 {
+            body.push(Bytes::from(vec![1; MIB])).await.unwrap();
+        }
+        let late = body.reader().unwrap();
+        body.end(Ok(None));
+        assert_eq!(read(early).await.unwrap(), 10 * MIB);
+        assert_eq!(read(late).await.unwrap(), 10 * MIB);
+        assert_eq!(body.whole().unwrap().len(), 10 * MIB);
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_is_not_whole_and_a_laggard_is_cut_while_a_fast_reader_gets_all() {
+        let body = SharedBody::new(MIB as u64, false);
+        let mut laggard = body.reader().unwrap();
+        assert!(laggard_poll(&mut laggard).is_pending());
+        let fast = tokio::spawn(read(body.reader().unwrap()));
+        for _ in 0..64 {
+            body.push(Bytes::from(vec![1; MIB])).await.unwrap();
+        }
+        body.end(Ok(None));
+        assert_eq!(fast.await.unwrap().unwrap(), 64 * MIB);
+        assert!(read(laggard).await.is_err());
+        assert!(body.whole().is_none() && body.reader().is_none());
+    }
+
+    fn laggard_poll(reader: &mut Reader) -> Poll<()> {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(reader).poll_frame(&mut cx).map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_that_nobody_reads_is_abandoned() {
+        let body = SharedBody::new(10, true);
+        let reader = body.reader().unwrap();
+        body.push(Bytes::from_static(b"0123456789")).await.unwrap();
+        drop(reader);
+        assert_eq!(body.push(Bytes::from_static(b"more")).await, Err(Abandoned));
+    }
+
+    #[tokio::test]
+    async fn the_fill_waits_for_the_fastest_reader_beyond_the_limit() {
+        let body = SharedBody::new(1, true);
+        let mut reader = body.reader().unwrap();
+        let pushing = {
+            let body = body.clone();
+            tokio::spawn(async move {
+                for _ in 0..16 {
+                    body.push(Bytes::from(vec![0; MIB])).await.unwrap();
+                }
+                body.end(Ok(None));
+            })
+        };
+        while body.received() < WINDOW / 2 + 1 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert!(body.received() <= WINDOW / 2 + MIB as u64 + 1, "{}", body.received());
+        reader.frame().await.unwrap().unwrap();
+        let rest = read(reader).await.unwrap();
+        pushing.await.unwrap();
+        assert_eq!(rest, 15 * MIB);
+    }
+
+    #[tokio::test]
+    async fn trailers_come_last_and_an_error_is_never_a_clean_end() {
+        let body = SharedBody::new(100, false);
+        body.push(Bytes::from_static(b"x")).await.unwrap();
+        let reader = body.reader().unwrap();
+        let broken = body.reader().unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("1"));
+        body.end(Ok(Some(trailers)));
+        let collected = reader.collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["x-sum"], "1");
+        drop(broken);
+        let body = SharedBody::new(100, false);
+        let reader = body.reader().unwrap();
+        body.end(Err(Error::new(ErrorKind::OriginBroken, "cut")));
+        assert!(read(reader).await.is_err());
+        assert!(body.whole().is_none());
+    }
+}

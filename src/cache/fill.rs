@@ -1,0 +1,267 @@
+//! Fills: one leader per key, waiters who join it, and the order among fills of one key.
+//!
+//! Drop is the protocol: a leader that is dropped before it answered has failed, and wakes its waiters with that.
+//! An older fill never overwrites a newer one: fills take a ticket when they begin, and the highest ticket committed is
+//! remembered for as long as any fill of the key is alive.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::{HeaderMap, HeaderName, StatusCode};
+use tokio::sync::watch;
+
+use super::body::SharedBody;
+use crate::error::{Error, ErrorKind};
+use crate::key::{CacheKey, PreparedState};
+use crate::policy::Reason;
+use crate::store::StoreError;
+use crate::stored::{Position, Selectors, StoredResponse};
+
+/// Locks over the running fills. (`Default` for arrays ends at 32 elements.)
+const SHARDS: usize = 32;
+
+/// All running fills.
+#[derive(Default)]
+pub(super) struct Fills {
+    shards: [Mutex<HashMap<CacheKey, Slot, PreparedState>>; SHARDS],
+    tickets: AtomicU64,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// The newest fill that began, or is about to.
+    running: Option<Arc<Fill>>,
+    /// The fill that begins when `running`, a busting one, has ended.
+    next: Option<Arc<Fill>>,
+    /// The highest ticket committed while any fill of the key was alive.
+    committed: u64,
+    /// Leaders alive.
+    leaders: usize,
+}
+
+/// Which fill a request accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Any that runs. Whether its answer may be used is seen when its tags are known.
+    Any,
+    /// One that begins at this position or later: after an older one proved purged.
+    Since(Position),
+    /// One that begins after this call (`bust_cache`).
+    New,
+}
+
+/// The part that a request plays.
+pub enum Attach {
+    /// It leads: whoever holds the leader sees to the exchange with the origin.
+    Lead(Leader),
+    /// It waits.
+    Join(Arc<Fill>),
+}
+
+/// What a fill knows once it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// `current` before the origin was contacted.
+    pub at: Position,
+    /// Its order among the fills of the key.
+    pub ticket: u64,
+}
+
+/// The head of an answer that waiters may share, if it fits them.
+#[derive(Debug)]
+pub struct SharedHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields to send on.
+    pub headers: HeaderMap,
+    /// The fields that select, and the request fields with which the fill was made, for the comparison.
+    pub vary: Vec<HeaderName>,
+    /// The key of the variant that was fetched, where `vary` has fields.
+    pub variant: Option<CacheKey>,
+    /// Which purges cover it.
+    pub selectors: Selectors,
+    /// The body, still coming in.
+    pub body: Arc<SharedBody>,
+    /// Whether it is going to be stored (a body beyond the limit is shared, not stored).
+    pub stored: bool,
+}
+
+/// How a fill came out, as soon as that is known.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A new answer that may be shared.
+    Streaming(Arc<SharedHead>),
+    /// A stored response: validated by a 304, or stored by another fill meanwhile.
+    Stored(Arc<StoredResponse>, Reason),
+    /// The answer may not be shared: everybody asks for themselves.
+    NotShared(Reason),
+    /// There is no answer.
+    Failed(Error),
+}
+
+/// One fill, as its waiters see it.
+#[derive(Debug)]
+pub struct Fill {
+    begun: OnceLock<Begun>,
+    busting: bool,
+    outcome: watch::Sender<Option<Outcome>>,
+    ended: watch::Sender<bool>,
+}
+
+impl Fill {
+    fn new(busting: bool) -> Arc<Self> {
+        Arc::new(Self {
+            begun: OnceLock::new(),
+            busting,
+            outcome: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+        })
+    }
+
+    /// Where it began; `None`: it did not yet, so it is younger than any request that sees it so.
+    pub fn begun(&self) -> Option<Begun> {
+        self.begun.get().copied()
+    }
+
+    /// How it came out, as soon as that is known.
+    pub async fn outcome(&self) -> Outcome {
+        let mut outcome = self.outcome.subscribe();
+        let known = outcome.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
+        known.unwrap_or_else(|| Outcome::Failed(abandoned()))
+    }
+
+    async fn ended(&self) {
+        // An error means that the sender is gone, which is an end too.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
+fn abandoned() -> Error {
+    Error::new(ErrorKind::Internal, "the request that this one waited for was given up")
+}
+
+impl Fills {
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, Slot, PreparedState>> {
+        let index = usize::try_from(key.hash64() >> 32).unwrap_or_default() % self.shards.len();
+        // No code that can panic runs under this lock.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, want: Want) -> Attach {
+        let mut shard = self.shard(key);
+        if let Some(slot) = shard.get(key)
+            && let Some(fill) = slot.joinable(want)
+        {
+            return Attach::Join(fill);
+        }
+        let slot = shard.entry(key.clone()).or_default();
+        slot.leaders += 1;
+        let fill = Fill::new(want == Want::New);
+        // Busts are answered one after the other: all that arrive during one share the next.
+        let after = slot.running.clone().filter(|running| want == Want::New && running.busting);
+        match &after {
+            Some(_) => slot.next = Some(fill.clone()),
+            None => slot.running = Some(fill.clone()),
+        }
+        Attach::Lead(Leader { fills: self.clone(), key: key.clone(), fill, after })
+    }
+}
+
+impl Slot {
+    /// The fill that a request with this wish may wait for. A superseded fill takes no new waiter.
+    fn joinable(&self, want: Want) -> Option<Arc<Fill>> {
+        let running = self.running.as_ref();
+        match want {
+            Want::Any => running.or(self.next.as_ref()).cloned(),
+            Want::Since(position) => running
+                .filter(|fill| fill.begun().is_none_or(|begun| begun.at >= position))
+                .or(self.next.as_ref())
+                .cloned(),
+            Want::New => running.filter(|f| f.busting && f.begun().is_none()).or(self.next.as_ref()).cloned(),
+        }
+    }
+}
+
+/// The right and the duty to answer a fill. Dropped unanswered, the fill has failed.
+pub struct Leader {
+    fills: Arc<Fills>,
+    key: CacheKey,
+    fill: Arc<Fill>,
+    after: Option<Arc<Fill>>,
+}
+
+impl Leader {
+    /// The fill, to wait for like everybody else.
+    pub fn fill(&self) -> Arc<Fill> {
+        self.fill.clone()
+    }
+
+    /// The key that is filled.
+    pub fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// Waits until it is this fill's turn.
+    pub async fn turn(&mut self) {
+        if let Some(before) = self.after.take() {
+            before.ended().await;
+            let mut shard = self.fills.shard(&self.key);
+            if let Some(slot) = shard.get_mut(&self.key) {
+                slot.next = None;
+                slot.running = Some(self.fill.clone());
+            }
+        }
+    }
+
+    pub(super) fn begin(&mut self, current: Position) -> Begun {
+        let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
+        *self.fill.begun.get_or_init(|| Begun { at: current, ticket })
+    }
+
+    /// Tells everybody how it came out. Only the first word counts.
+    pub fn answer(&self, outcome: Outcome) {
+        self.fill.outcome.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                *known = Some(outcome);
+            }
+            first
+        });
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        put: impl FnOnce(&CacheKey, u64) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some(begun) = self.fill.begun() else { return Ok(()) };
+        let mut shard = self.fills.shard(&self.key);
+        let Some(slot) = shard.get_mut(&self.key) else { return Ok(()) };
+        if begun.ticket < slot.committed {
+            return Ok(());
+        }
+        slot.committed = begun.ticket;
+        // Under the lock: compare and put are one step.
+        put(&self.key, begun.ticket)
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.answer(Outcome::Failed(abandoned()));
+        let mut shard = self.fills.shard(&self.key);
+        if let Some(slot) = shard.get_mut(&self.key) {
+            slot.leaders -= 1;
+            for place in [&mut slot.running, &mut slot.next] {
+                if place.as_ref().is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+                    *place = None;
+                }
+            }
+            if slot.leaders == 0 {
+                shard.remove(&self.key);
+            }
+        }
+        drop(shard);
+        self.fill.ended.send_replace(true);
+    }
+}

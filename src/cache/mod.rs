@@ -1,0 +1,208 @@
+//! The one handle to everything cached: lookup, fill, purge, statistics. It knows no tower, no server and no origin.
+
+mod body;
+mod fill;
+mod uncacheable;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::clock::{Clock, Now};
+use crate::config::Store as StoreConfig;
+use crate::key::CacheKey;
+use crate::policy::{Validity, vary};
+use crate::purge::{Fence, Receipt, Selector, Where};
+use crate::store::{Backend, MemoryStore, Stats, StoreError};
+use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
+
+pub use body::{Reader, SharedBody};
+pub use fill::{Attach, Begun, Fill, Leader, Outcome, SharedHead, Want};
+
+/// A handle; cheap to clone.
+#[derive(Clone)]
+pub struct Cache(Arc<Inner>);
+
+struct Inner {
+    stores: Vec<Arc<dyn Backend>>,
+    fence: Fence,
+    fills: Arc<fill::Fills>,
+    uncacheable: uncacheable::Uncacheable,
+    clock: Clock,
+}
+
+/// What lies under a key.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// Nothing.
+    Absent,
+    /// Other variants, not this one.
+    OtherVariants,
+    /// A response, and what the fence says of it.
+    Found(Arc<StoredResponse>, Validity),
+}
+
+impl Cache {
+    /// A cache over memory stores as configured, in the order of the configuration.
+    pub fn new(stores: &[Arc<StoreConfig>], clock: Clock) -> Self {
+        let stores = stores.iter().map(|s| Arc::new(MemoryStore::new(s)) as Arc<dyn Backend>).collect();
+        Self::with_backends(stores, clock)
+    }
+
+    /// A cache over any backends (C1).
+    pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            stores,
+            fence: Fence::default(),
+            fills: Arc::default(),
+            uncacheable: uncacheable::Uncacheable::default(),
+            clock,
+        }))
+    }
+
+    /// The clock of the cache.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// `current` of a stripe: what a request remembers as the moment of its arrival.
+    pub fn current(&self, stripe: u8) -> Position {
+        self.0.fence.current(stripe)
+    }
+
+    /// What is stored under `key` for a request with these fields, and the key of its variant.
+    pub fn lookup(
+        &self,
+        store: usize,
+        key: &CacheKey,
+        request: &HeaderMap,
+        now: Now,
+    ) -> (Lookup, Option<CacheKey>) {
+        match self.get(store, key, now) {
+            None => (Lookup::Absent, None),
+            Some(Entry::Response(response)) => (self.judged(response), None),
+            Some(Entry::Variants(variants)) => {
+                let Some(variant) = variant_key(key, &variants.fields, request) else {
+                    return (Lookup::Absent, None);
+                };
+                match self.get(store, &variant, now) {
+                    Some(Entry::Response(response)) => (self.judged(response), Some(variant)),
+                    _ => (Lookup::OtherVariants, Some(variant)),
+                }
+            }
+        }
+    }
+
+    fn get(&self, store: usize, key: &CacheKey, now: Now) -> Option<Entry> {
+        self.0.stores.get(store)?.get(key, now)
+    }
+
+    fn judged(&self, response: Arc<StoredResponse>) -> Lookup {
+        let validity = self.check(&response);
+        Lookup::Found(response, validity)
+    }
+
+    /// What the fence says of a stored response. A verdict of *valid* is remembered: the next check is one comparison.
+    #[inline]
+    pub fn check(&self, response: &StoredResponse) -> Validity {
+        if response.valid_at() >= self.0.fence.current(response.selectors.stripe) {
+            return Validity::Valid;
+        }
+        let (validity, at) = self.0.fence.check(&response.selectors, response.begun_at);
+        if validity == Validity::Valid {
+            response.remember_valid(at);
+        }
+        validity
+    }
+
+    /// What the fence says of a fill that began at `begun_at`, once its tags are known.
+    pub fn check_fill(&self, selectors: &Selectors, begun_at: Position) -> Validity {
+        self.0.fence.check(selectors, begun_at).0
+    }
+
+    /// Joins a fill of `key`, or leads a new one.
+    pub fn attach(&self, key: &CacheKey, want: Want) -> Attach {
+        self.0.fills.attach(key, want)
+    }
+
+    /// Begins a fill: loads `current` and takes a ticket. The origin is contacted only after this.
+    pub fn begin(&self, leader: &mut Leader, stripe: u8) -> Begun {
+        leader.begin(self.0.fence.current(stripe))
+    }
+
+    /// Makes a complete response visible under its key, unless a newer fill of the key was first.
+    /// `variant` gives the fields that tell variants apart and the key of this one.
+    ///
+    /// # Errors
+    /// Where the store does not take it. The page is not affected.
+    pub fn commit(
+        &self,
+        leader: &mut Leader,
+        store: usize,
+        response: Arc<StoredResponse>,
+        variant: Option<(Variants, CacheKey)>,
+    ) -> Result<(), StoreError> {
+        let Some(backend) = self.0.stores.get(store) else {
+            return Err(StoreError::Failed("no such store".into()));
+        };
+        let now = self.0.clock.now();
+        leader.commit(|key, ticket| {
+            let place = variant.as_ref().map_or(key, |(_, place)| place);
+            if let Some(Entry::Response(old)) = backend.get(place, now)
+                && old.ticket > ticket
+            {
+                return Ok(());
+            }
+            if let Some((variants, _)) = &variant {
+                backend.put(
+                    key.clone(),
+                    Entry::Variants(Arc::new(Variants { fields: variants.fields.clone() })),
+                    now,
+                )?;
+            }
+            backend.put(place.clone(), Entry::Response(response.clone()), now)
+        })
+    }
+
+    /// The fields that tell the stored variants of `key` apart, if there are any.
+    pub fn variants(&self, store: usize, key: &CacheKey, now: Now) -> Option<Arc<Variants>> {
+        match self.get(store, key, now)? {
+            Entry::Variants(variants) => Some(variants),
+            Entry::Response(_) => None,
+        }
+    }
+
+    /// Whether the last answer under `key` could not be stored, which is remembered for a short time.
+    pub fn is_uncacheable(&self, key: &CacheKey, now: Now) -> bool {
+        self.0.uncacheable.holds(key, now)
+    }
+
+    /// Remembers that the answer under `key` could not be stored, so that the next requests do not queue for it.
+    pub fn remember_uncacheable(&self, key: &CacheKey, now: Now) {
+        self.0.uncacheable.remember(key, now);
+    }
+
+    /// Purges. When it returns, no response whose fill began before is served any more.
+    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
+        self.0.fence.purge(selectors, whose)
+    }
+
+    /// Purges everything, and frees the memory.
+    pub fn purge_everything(&self) -> Receipt {
+        let receipt = self.purge(&[Selector::Everything], &Where::All);
+        self.0.stores.iter().for_each(|store| store.clear());
+        receipt
+    }
+
+    /// Figures of every store, in the order of the configuration.
+    pub fn stats(&self) -> Vec<Stats> {
+        self.0.stores.iter().map(|store| store.stats()).collect()
+    }
+}
+
+/// The key of the variant that a request with these fields gets.
+pub fn variant_key(key: &CacheKey, fields: &[http::HeaderName], request: &HeaderMap) -> Option<CacheKey> {
+    let values: Vec<_> =
+        fields.iter().map(|name| (name.clone(), vary::selecting_value(request, name))).collect();
+    key.variant(&values)
+}
