@@ -70,19 +70,12 @@ impl SharedBody {
         let id = state.next_reader;
         state.next_reader += 1;
         state.readers.insert(id, ReaderState::default());
+        state.wake_filler();
         Some(Reader { body: self.clone(), id, next: 0 })
     }
 
-    /// Adds a chunk. Waits, beyond the limit, until the fastest reader has room for more.
-    ///
-    /// # Errors
-    /// [`Abandoned`] where the body is too large to store and nobody reads it any more.
-    pub async fn push(&self, chunk: Bytes) -> Result<(), Abandoned> {
-        self.add(chunk);
-        std::future::poll_fn(|cx| self.poll_room(cx)).await
-    }
-
-    fn add(&self, chunk: Bytes) {
+    /// Adds a chunk.
+    pub fn add(&self, chunk: Bytes) {
         let mut state = self.lock();
         state.total += chunk.len() as u64;
         state.chunks.push_back(chunk);
@@ -93,19 +86,38 @@ impl SharedBody {
         state.wake_readers();
     }
 
+    /// Waits, beyond the limit, until the fastest reader has room for more.
+    ///
+    /// # Errors
+    /// [`Abandoned`] where the body is too large to store and nobody reads it any more.
+    pub async fn room(&self) -> Result<(), Abandoned> {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
         let mut state = self.lock();
         if !state.windowed {
             return Poll::Ready(Ok(()));
         }
-        let Some(fastest) = state.readers.values().map(|r| r.read_bytes).max() else {
-            return Poll::Ready(Err(Abandoned));
-        };
+        let Some(fastest) = state.fastest() else { return Poll::Ready(Err(Abandoned)) };
         if state.total - fastest <= WINDOW / 2 {
             return Poll::Ready(Ok(()));
         }
         state.filler = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Waits until `count` readers have come, among them those that left again.
+    pub async fn attended(&self, count: u64) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.next_reader >= count {
+                return Poll::Ready(());
+            }
+            state.filler = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Ends the body: with the trailers, or with the error that every reader gets.
@@ -117,10 +129,11 @@ impl SharedBody {
         }
     }
 
-    /// The whole body in one piece, if it ended well and fitted. Exactly as large as its content.
+    /// All that was received in one piece, exactly as large as its content, or `None` where it did not fit.
+    /// Whoever asks knows that the origin's end came.
     pub fn whole(&self) -> Option<Bytes> {
         let state = self.lock();
-        if state.windowed || !matches!(state.end, Some(Ok(_))) {
+        if state.windowed || matches!(state.end, Some(Err(_))) {
             return None;
         }
         let mut whole = BytesMut::with_capacity(usize::try_from(state.total).ok()?);
@@ -140,13 +153,22 @@ impl SharedBody {
 }
 
 impl State {
-    /// Drops from the front what is beyond the window. The fastest reader is never that far behind.
+    /// How far the fastest reader is.
+    fn fastest(&self) -> Option<u64> {
+        self.readers.values().map(|r| r.read_bytes).max()
+    }
+
+    /// Drops from the front what is beyond the window and was read by the fastest reader.
     fn shrink(&mut self) {
+        let read = self.fastest().unwrap_or(self.total);
         while self.total - self.gone_bytes > WINDOW && self.chunks.len() > 1 {
-            if let Some(chunk) = self.chunks.pop_front() {
-                self.gone += 1;
-                self.gone_bytes += chunk.len() as u64;
+            let first = self.chunks.front().map_or(0, |chunk| chunk.len() as u64);
+            if self.gone_bytes + first > read {
+                break;
             }
+            self.chunks.pop_front();
+            self.gone += 1;
+            self.gone_bytes += first;
         }
     }
 
@@ -241,6 +263,11 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
+    async fn push(body: &SharedBody, chunk: Bytes) -> Result<(), Abandoned> {
+        body.add(chunk);
+        body.room().await
+    }
+
     async fn read(mut reader: Reader) -> Result<usize, BoxError> {
         let mut total = 0;
         while let Some(frame) = reader.frame().await {
@@ -254,7 +281,7 @@ mod tests {
         let body = SharedBody::new(10 * MIB as u64, false);
         let early = body.reader().unwrap();
         for _ in 0..10 {
-            body.push(Bytes::from(vec![1; MIB])).await.unwrap();
+            push(&body, Bytes::from(vec![1; MIB])).await.unwrap();
         }
         let late = body.reader().unwrap();
         body.end(Ok(None));
@@ -270,7 +297,7 @@ mod tests {
         assert!(laggard_poll(&mut laggard).is_pending());
         let fast = tokio::spawn(read(body.reader().unwrap()));
         for _ in 0..64 {
-            body.push(Bytes::from(vec![1; MIB])).await.unwrap();
+            push(&body, Bytes::from(vec![1; MIB])).await.unwrap();
         }
         body.end(Ok(None));
         assert_eq!(fast.await.unwrap().unwrap(), 64 * MIB);
@@ -287,9 +314,9 @@ mod tests {
     async fn a_body_beyond_the_limit_that_nobody_reads_is_abandoned() {
         let body = SharedBody::new(10, true);
         let reader = body.reader().unwrap();
-        body.push(Bytes::from_static(b"0123456789")).await.unwrap();
+        push(&body, Bytes::from_static(b"0123456789")).await.unwrap();
         drop(reader);
-        assert_eq!(body.push(Bytes::from_static(b"more")).await, Err(Abandoned));
+        assert_eq!(push(&body, Bytes::from_static(b"more")).await, Err(Abandoned));
     }
 
     #[tokio::test]
@@ -300,7 +327,7 @@ mod tests {
             let body = body.clone();
             tokio::spawn(async move {
                 for _ in 0..16 {
-                    body.push(Bytes::from(vec![0; MIB])).await.unwrap();
+                    push(&body, Bytes::from(vec![0; MIB])).await.unwrap();
                 }
                 body.end(Ok(None));
             })
@@ -319,9 +346,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_only_reader_is_never_cut_however_far_it_is_behind_when_the_limit_is_passed() {
+        let body = SharedBody::new(32 * MIB as u64, false);
+        let reader = body.reader().unwrap();
+        for _ in 0..33 {
+            body.add(Bytes::from(vec![0; MIB]));
+        }
+        body.end(Ok(None));
+        assert_eq!(read(reader).await.unwrap(), 33 * MIB);
+    }
+
+    #[tokio::test]
     async fn trailers_come_last_and_an_error_is_never_a_clean_end() {
         let body = SharedBody::new(100, false);
-        body.push(Bytes::from_static(b"x")).await.unwrap();
+        push(&body, Bytes::from_static(b"x")).await.unwrap();
         let reader = body.reader().unwrap();
         let broken = body.reader().unwrap();
         let mut trailers = HeaderMap::new();

@@ -94,8 +94,8 @@ pub enum Outcome {
     Streaming(Arc<SharedHead>),
     /// A stored response: validated by a 304, or stored by another fill meanwhile.
     Stored(Arc<StoredResponse>, Reason),
-    /// The answer may not be shared: everybody asks for themselves.
-    NotShared(Reason),
+    /// The answer, with this status, may not be shared: everybody asks for themselves.
+    NotShared(Reason, StatusCode),
     /// There is no answer.
     Failed(Error),
 }
@@ -232,7 +232,7 @@ impl Leader {
 
     pub(super) fn commit(
         &mut self,
-        put: impl FnOnce(&CacheKey, u64) -> Result<(), StoreError>,
+        put: impl FnOnce(u64) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Some(begun) = self.fill.begun() else { return Ok(()) };
         let mut shard = self.fills.shard(&self.key);
@@ -242,7 +242,7 @@ impl Leader {
         }
         slot.committed = begun.ticket;
         // Under the lock: compare and put are one step.
-        put(&self.key, begun.ticket)
+        put(begun.ticket)
     }
 }
 

@@ -130,8 +130,8 @@ impl Cache {
         leader.begin(self.0.fence.current(stripe))
     }
 
-    /// Makes a complete response visible under its key, unless a newer fill of the key was first.
-    /// `variant` gives the fields that tell variants apart and the key of this one.
+    /// Makes a complete response visible under its key, unless a newer fill of the key was first. Where the response has
+    /// variants, `variant` gives the fields that tell them apart and the key of this one.
     ///
     /// # Errors
     /// Where the store does not take it. The page is not affected.
@@ -139,26 +139,24 @@ impl Cache {
         &self,
         leader: &mut Leader,
         store: usize,
+        key: &CacheKey,
         response: Arc<StoredResponse>,
-        variant: Option<(Variants, CacheKey)>,
+        variant: Option<(Vec<http::HeaderName>, CacheKey)>,
     ) -> Result<(), StoreError> {
         let Some(backend) = self.0.stores.get(store) else {
             return Err(StoreError::Failed("no such store".into()));
         };
         let now = self.0.clock.now();
-        leader.commit(|key, ticket| {
+        leader.commit(|ticket| {
             let place = variant.as_ref().map_or(key, |(_, place)| place);
             if let Some(Entry::Response(old)) = backend.get(place, now)
                 && old.ticket > ticket
             {
                 return Ok(());
             }
-            if let Some((variants, _)) = &variant {
-                backend.put(
-                    key.clone(),
-                    Entry::Variants(Arc::new(Variants { fields: variants.fields.clone() })),
-                    now,
-                )?;
+            if let Some((fields, _)) = &variant {
+                let variants = Arc::new(Variants { fields: fields.clone() });
+                backend.put(key.clone(), Entry::Variants(variants), now)?;
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
         })

@@ -381,7 +381,7 @@ pub struct Route {
     /// Which origin: an index into [`Config::origins`].
     pub origin: usize,
     /// How it is cached; `None`: passed through, never stored.
-    pub caching: Option<Caching>,
+    pub caching: Option<Arc<Caching>>,
 }
 
 /// How a route is cached.

@@ -1,0 +1,374 @@
+//! A fill: the exchange with the origin on behalf of everybody who waits for one key.
+//!
+//! It runs as a task of its own, so that it ends when it ends, whoever leaves. The order is that of the fence:
+//! `begun_at` is loaded before the origin is contacted; only after it is the stored response looked at again, and only
+//! then may its validator be sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use super::exceptions::{Answer, rule};
+use super::identify::Generation;
+use super::keyed::Keyed;
+use super::respond::{Verdict, XCache};
+use super::shared::{Inner, Shared};
+use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, Want, variant_key};
+use crate::clock::Now;
+use crate::config::{Caching, Ttl};
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::http::{Body, fields};
+use crate::policy::decide::Wishes;
+use crate::policy::storable::{Exchange, StoreRules};
+use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
+use crate::stored::StoredResponse;
+
+/// What is to be fetched, for whom, and how it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) caching: Arc<Caching>,
+    pub(super) keyed: Arc<Keyed>,
+    /// The head of the request to the origin.
+    pub(super) request: Parts,
+    pub(super) arrived: Now,
+    pub(super) wishes: Wishes,
+    pub(super) max_ttl: Option<Duration>,
+    pub(super) generation: Option<Generation>,
+    /// The stored response may not be used, nor its validator.
+    pub(super) whole: bool,
+}
+
+/// The answer that may not be shared, for the one who led.
+pub(super) type Private = oneshot::Sender<Response<Body>>;
+
+/// One fill under way.
+pub(super) struct FillTask<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) inner: S,
+    pub(super) job: Arc<Job>,
+    pub(super) leader: Leader,
+    pub(super) private: Private,
+}
+
+/// An answer's head, and when it came.
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    requested: Now,
+    received: Now,
+}
+
+impl<S: Inner> FillTask<S> {
+    /// Sees the fill through. Whatever happens, the leader's drop wakes whoever still waits.
+    pub(super) async fn run(mut self) {
+        self.leader.turn().await;
+        let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
+        let old = match self.look_again() {
+            Again::Use(stored) => {
+                self.leader.answer(Outcome::Stored(stored, Reason::Fresh));
+                return;
+            }
+            Again::Validate(stored) => Some(stored),
+            Again::Nothing => None,
+        };
+        match self.exchange(old.as_deref()).await {
+            Err(error) => self.leader.answer(Outcome::Failed(error)),
+            Ok((head, body)) => self.answered(begun, old, head, body).await,
+        }
+    }
+
+    /// The stored response, once more: it may have come, or been purged, since the request looked.
+    fn look_again(&self) -> Again {
+        if self.job.whole {
+            return Again::Nothing;
+        }
+        let now = self.shared.now();
+        let job = &self.job;
+        let (found, _) = self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
+        let Lookup::Found(stored, Validity::Valid) = found else { return Again::Nothing };
+        let since = stored.freshness.received >= job.arrived.mono;
+        let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
+        if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
+            return Again::Use(stored);
+        }
+        Again::Validate(stored)
+    }
+
+    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
+    async fn exchange(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
+        let (head, body) = self.ask(old).await?;
+        let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else { return Ok((head, body)) };
+        if confirms(old, &head.headers) { Ok((head, body)) } else { self.ask(None).await }
+    }
+
+    async fn ask(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
+        let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
+        if let Some(old) = old.filter(|old| old.status == StatusCode::OK) {
+            let conditions = validation::conditions(old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED));
+            request.headers_mut().extend(conditions);
+        }
+        let requested = self.shared.now();
+        let (mut parts, body) = self.inner.send(request).await?.into_parts();
+        let received = self.shared.now();
+        fields::strip_connection_specific(&mut parts.headers)
+            .map_err(|name| Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`")))?;
+        Ok((Head { status: parts.status, headers: parts.headers, requested, received }, body))
+    }
+
+    async fn answered(mut self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
+        if head.status == StatusCode::NOT_MODIFIED
+            && let Some(old) = old
+        {
+            return self.validated(begun, &old, head);
+        }
+        let size = body.size_hint().exact().or_else(|| content_length(&head.headers));
+        match self.judge(&head, size, None) {
+            Err(reason) => self.not_shared(reason, head, body),
+            Ok(_) => self.shared(begun, head, size, body).await,
+        }
+    }
+
+    /// Whether the answer may be kept, and for how long.
+    fn judge(&self, head: &Head, size: Option<u64>, content: Option<&[u8]>) -> Result<Freshness, Reason> {
+        let job = &self.job;
+        let answer = Answer { status: head.status, headers: &head.headers, size, content };
+        let ruled = rule(&job.caching.tier, &answer);
+        if ruled.never {
+            return Err(Reason::TierSaysNever);
+        }
+        let rules = StoreRules {
+            ttl: bounded(ruled.ttl, job.max_ttl),
+            status_named: ruled.status_named,
+            overrides: job.caching.overrides,
+            keep_set_cookie: job.caching.unsafe_store_set_cookie,
+            stale_while_revalidate: job.caching.tier.stale_while_revalidate,
+            stale_if_error: job.caching.tier.stale_if_error,
+            ends: job.keyed.ends,
+        };
+        let exchange = Exchange {
+            request: &job.request.headers,
+            status: head.status,
+            response: &head.headers,
+            requested: head.requested,
+            received: head.received,
+        };
+        storable(&exchange, &rules)
+    }
+
+    fn not_shared(self, reason: Reason, head: Head, body: Body) {
+        // A failing origin is asked again by the next request: only a sound answer says something of its kind.
+        if !head.status.is_server_error() {
+            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+        }
+        self.leader.answer(Outcome::NotShared(reason, head.status));
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        // Nobody there to take it: the body is dropped, and with it the connection.
+        let _ = self.private.send(response);
+    }
+
+    fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
+        let mut headers = old.header_map();
+        for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
+            headers.remove(name);
+            for value in head.headers.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        let head = Head { status: old.status, headers, ..head };
+        let size = Some(old.body.len() as u64);
+        match self.judge(&head, size, Some(&old.body)) {
+            Err(reason) => {
+                // It holds, but may not be kept any longer: this once it is served to everybody who waited.
+                self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+                let once = self.stored(begun, &head, old.freshness, old.body.clone());
+                self.leader.answer(Outcome::Stored(Arc::new(once), reason));
+            }
+            Ok(freshness) => {
+                let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
+                let variant = self.variant(&head.headers).unwrap_or_default();
+                self.commit(stored.clone(), variant);
+                self.leader.answer(Outcome::Stored(stored, Reason::Validated));
+            }
+        }
+    }
+
+    /// The answer may be shared: its head goes to everybody, its body follows as it comes.
+    async fn shared(mut self, begun: Begun, mut head: Head, size: Option<u64>, body: Body) {
+        if self.job.caching.overrides.set_cookie && !self.job.caching.unsafe_store_set_cookie {
+            head.headers.remove(SET_COOKIE);
+        }
+        let variant = match self.variant(&head.headers) {
+            Ok(variant) => variant,
+            Err(reason) => return self.not_shared(reason, head, body),
+        };
+        let limit = self.shared.max_object(self.job.caching.tier.store);
+        let too_large = size.is_some_and(|size| size > limit);
+        let content = SharedBody::new(limit, too_large);
+        // The leader's own reader is there before anybody can leave.
+        let keeper = content.reader();
+        self.leader.answer(Outcome::Streaming(Arc::new(SharedHead {
+            status: head.status,
+            headers: head.headers.clone(),
+            vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
+            variant: variant.as_ref().map(|(_, key)| key.clone()),
+            selectors: self.job.keyed.coverage().selectors(self.job.keyed.tags.clone()),
+            body: content.clone(),
+            stored: !too_large,
+        })));
+        if too_large {
+            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+        }
+        let received = receive(body, &content, keeper, content_length(&head.headers)).await;
+        if let Ok(trailers) = &received
+            && trailers.is_none()
+            && let Some(whole) = content.whole()
+        {
+            self.complete(begun, &head, whole, variant);
+        }
+        content.end(received);
+    }
+
+    /// The whole answer is here: it becomes visible, if its rules still hold.
+    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>) {
+        if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
+            return;
+        }
+        if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
+            let stored = self.stored(begun, head, freshness, whole);
+            self.commit(Arc::new(stored), variant);
+        }
+    }
+
+    fn commit(&mut self, stored: Arc<StoredResponse>, variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>) {
+        let job = &self.job;
+        let done = self.shared.cache.commit(&mut self.leader, job.caching.tier.store, &job.keyed.key, stored, variant);
+        if let Err(error) = done {
+            tracing::debug!(%error, "a response was not stored");
+        }
+    }
+
+    fn stored(&self, begun: Begun, head: &Head, freshness: Freshness, body: Bytes) -> StoredResponse {
+        let selectors = self.job.keyed.coverage().selectors(self.job.keyed.tags.clone());
+        let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
+        StoredResponse::new(head.status, &head.headers, body, freshness, begun.at, begun.ticket, selectors, wall)
+    }
+
+    /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
+    fn variant(&self, answer: &HeaderMap) -> Result<Option<(Vec<HeaderName>, crate::key::CacheKey)>, Reason> {
+        let job = &self.job;
+        let mut names = vary::selecting_fields(answer)?;
+        if job.caching.tier.ttl != Ttl::Origin {
+            // The other fields are in the key, or did not reach the origin.
+            names.retain(|name| super::origin_request::SAFE.contains(name));
+            if names.is_empty() && answer.contains_key(CONTENT_ENCODING) {
+                // An encoded answer fits only who accepts the encoding, whether or not the origin says so.
+                names.push(http::header::ACCEPT_ENCODING);
+            }
+        }
+        if names.is_empty() {
+            return Ok(None);
+        }
+        // Fields of earlier variants stay: an origin that names now one, now another, varies by both.
+        if let Some(known) = self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now()) {
+            let more = known.fields.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>();
+            if names.len() + more.len() <= vary::MAX_FIELDS {
+                names.extend(more);
+                names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+            }
+        }
+        let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
+        Ok(Some((names, key)))
+    }
+}
+
+enum Again {
+    Use(Arc<StoredResponse>),
+    Validate(Arc<StoredResponse>),
+    Nothing,
+}
+
+fn confirms(old: &StoredResponse, answer: &HeaderMap) -> bool {
+    validation::confirms(answer, old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED))
+}
+
+/// A client may shorten the lifetime, never lengthen it.
+fn bounded(ttl: Ttl, max: Option<Duration>) -> Ttl {
+    match (ttl, max) {
+        (Ttl::Fixed(ttl), Some(max)) => Ttl::Fixed(ttl.min(max)),
+        (Ttl::UntilPurged, Some(max)) => Ttl::Fixed(max),
+        (ttl, _) => ttl,
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// How long a body that is too large to store waits for its first reader, who was told of it a moment ago.
+const ATTENDANCE: Duration = Duration::from_secs(5);
+
+/// Moves the body over. A body that is shorter or longer than announced is not complete (invariant 4).
+/// `keeper` is a reader that reads nothing: it holds the place until the first of those who waited is there.
+async fn receive(
+    mut body: Body,
+    content: &SharedBody,
+    mut keeper: Option<Reader>,
+    announced: Option<u64>,
+) -> Result<Option<HeaderMap>, Error> {
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|error| broken(&error))?.into_data() {
+            Ok(chunk) if chunk.is_empty() => {}
+            Ok(chunk) => {
+                content.add(chunk);
+                if keeper.is_some() && content.is_windowed() {
+                    // If nobody comes, the room below is abandoned.
+                    let _ = tokio::time::timeout(ATTENDANCE, content.attended(2)).await;
+                    keeper = None;
+                }
+                let gone = |_| Error::new(ErrorKind::OriginBroken, "nobody reads the answer any more");
+                content.room().await.map_err(gone)?;
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    match announced {
+        Some(length) if length != content.received() => {
+            Err(Error::new(ErrorKind::OriginBroken, "the answer is not as long as the application announced"))
+        }
+        _ => Ok(trailers),
+    }
+}
+
+fn broken(error: &BoxError) -> Error {
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.clone(),
+        None => Error::new(ErrorKind::OriginBroken, "the application broke its answer off"),
+    }
+}
+
+/// Which fill a job accepts at first.
+pub(super) fn first_want(wishes: &Wishes) -> Want {
+    if wishes.refresh.is_some() { Want::New } else { Want::Any }
+}
+
+/// The word for an answer that came from the origin just now.
+pub(super) fn fetched_word(wishes: &Wishes) -> XCache {
+    if wishes.refresh.is_some() { XCache::Refresh } else { XCache::Miss }
+}
+
+/// Marks a verdict as one that came out of a shared fill.
+pub(super) fn of_fill(verdict: &mut Verdict, head: &SharedHead, led: bool) {
+    verdict.stored = head.stored;
+    verdict.collapsed = !led;
+    verdict.forwarded = Some(head.status);
+}

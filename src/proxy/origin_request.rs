@@ -1,0 +1,190 @@
+//! The request that a fill sends to the origin.
+//!
+//! On a tier with a `ttl` only what is in the key reaches the application: the URL as keyed, the keyed cookies and
+//! fields, the credential that became the identity, and [`SAFE`]. On a tier without one all end-to-end fields go, and
+//! `Vary` selects. A claimed identity never brings a credential along.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use super::identify::{Carried, Identified};
+use super::keyed::{Keyed, is_bust};
+use super::sanitize::{Sanitized, forwarded, forwarded_shared};
+use crate::config::{Caching, Share, Ttl, VaryOn};
+use crate::http::{cookies, query};
+use crate::identity::Kind;
+use crate::policy::vary;
+
+/// Fields that may reach the origin on a tier with a `ttl` though they are not in the key, because Larder gives their
+/// value a fixed spelling of its own and `Vary` tells the answers apart: the content codings.
+pub const SAFE: [http::HeaderName; 1] = [ACCEPT_ENCODING];
+
+/// Fields that make a request conditional or partial: a fill asks for whole answers.
+const CONDITIONAL: [http::HeaderName; 6] =
+    [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+
+/// The head of a fill's request.
+#[derive(Debug)]
+pub(super) struct FillRequest {
+    pub(super) parts: Parts,
+    /// Whether the client's request held a credential that this one does not: if the answer cannot be shared, the
+    /// client's own request must be asked.
+    pub(super) dropped_credential: bool,
+}
+
+/// Makes the head of the fill's request out of the client's.
+pub(super) fn fill_request(
+    client: &Parts,
+    about: &Sanitized,
+    who: &Identified,
+    caching: &Caching,
+    keyed: &Keyed,
+    busting: bool,
+) -> FillRequest {
+    let mut parts = client.clone();
+    parts.method = Method::GET;
+    parts.uri = uri(client, caching, keyed, busting);
+    let carried = carried(who, caching);
+    let by_origin = caching.tier.ttl == Ttl::Origin;
+    if by_origin {
+        CONDITIONAL.iter().for_each(|name| drop(parts.headers.remove(name)));
+        if let Carries::Only(set) = carried {
+            parts.headers.remove(AUTHORIZATION);
+            cookies::retain(&mut parts.headers, |name| cookie_goes(caching, false, set, name));
+        }
+    } else {
+        parts.headers = keyed_fields(client, caching, keyed, &carried);
+    }
+    let kept = |name| client.headers.contains_key(&name) && !parts.headers.contains_key(&name);
+    let dropped_credential = kept(AUTHORIZATION) || kept(COOKIE) || cookies_differ(client, &parts);
+    if by_origin {
+        forwarded(&mut parts, about);
+    } else {
+        forwarded_shared(&mut parts, about);
+    }
+    FillRequest { parts, dropped_credential }
+}
+
+fn cookies_differ(client: &Parts, fill: &Parts) -> bool {
+    cookies::pairs(&client.headers).count() != cookies::pairs(&fill.headers).count()
+}
+
+/// Which credentials go along.
+enum Carries<'a> {
+    /// Those that became the identity.
+    Credential(Carried<'a>),
+    /// None: the identity in the key is only claimed, or the answer is everybody's. What was claimed is in the key.
+    Only(Carried<'a>),
+}
+
+fn carried<'a>(who: &'a Identified, caching: &Caching) -> Carries<'a> {
+    let principal = match caching.share {
+        Share::Public => None,
+        Share::Tenant => who.identity.tenant.as_ref().map(|t| t.kind),
+        Share::User => who.identity.user.as_ref().map(|u| u.kind),
+    };
+    // On a tier without a ttl everybody's answer is RFC 9111's business: `Authorization` and `Vary` are judged there.
+    let by_rfc = caching.share == Share::Public && caching.tier.ttl == Ttl::Origin;
+    if principal == Some(Kind::Verified) || by_rfc {
+        let role = caching.vary_on.contains(&VaryOn::Role);
+        Carries::Credential(who.carries.for_key(caching.share, role))
+    } else {
+        // A role's credential proves who somebody is: it does not go along with a mere claim.
+        Carries::Only(who.carries.for_key(caching.share, false))
+    }
+}
+
+fn keyed_fields(client: &Parts, caching: &Caching, keyed: &Keyed, carried: &Carries<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    let mut copy = |name: &http::HeaderName| {
+        for value in client.headers.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    };
+    copy(&HOST);
+    let (credential, set) = match carried {
+        Carries::Credential(set) => (true, *set),
+        Carries::Only(set) => (false, *set),
+    };
+    if credential && set.authorization() {
+        copy(&AUTHORIZATION);
+    }
+    set.headers().for_each(&mut copy);
+    copy(&COOKIE);
+    for vary_on in &caching.vary_on {
+        if let VaryOn::Header(name) = vary_on
+            && *name != COOKIE
+            && *name != AUTHORIZATION
+        {
+            copy(name);
+        }
+    }
+    cookies::retain(&mut headers, |name| cookie_goes(caching, credential, set, name));
+    set_fixed(&mut headers, client, keyed);
+    headers
+}
+
+fn cookie_goes(caching: &Caching, credential: bool, set: Carried<'_>, name: &[u8]) -> bool {
+    let selects = caching.vary_on.iter().any(|v| matches!(v, VaryOn::Cookie(n) if n.as_bytes() == name));
+    // A claimed cookie's value is in the key; "all cookies" are a credential.
+    selects || set.cookie(name) && (credential || !set.all_cookies())
+}
+
+/// What Larder says in its own words.
+fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
+    if let Some(codings) = vary::accept_encoding(&client.headers) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+    }
+    if let Some(language) = keyed.language.as_deref().and_then(|l| HeaderValue::from_str(l).ok()) {
+        headers.insert(ACCEPT_LANGUAGE, language);
+    }
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
+}
+
+/// The URL as keyed, with the bust parameter where the route forwards it.
+fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, busting: bool) -> Uri {
+    let bust = client
+        .uri
+        .query()
+        .filter(|_| busting && caching.bust.forward)
+        .and_then(|q| query::pairs(q).find(|pair| is_bust(caching, pair.name)));
+    let query = match (&keyed.query, bust) {
+        (Some(query), Some(bust)) => Some(format!("{query}&{}", bust.raw)),
+        (None, Some(bust)) => Some(bust.raw.to_owned()),
+        (query, None) => query.clone(),
+    };
+    with_query(&client.uri, query.as_deref())
+}
+
+/// The same URL with another query.
+pub(super) fn with_query(uri: &Uri, query: Option<&str>) -> Uri {
+    if uri.query() == query {
+        return uri.clone();
+    }
+    let mut parts = uri.clone().into_parts();
+    let target = super::keyed::target(uri.path(), query);
+    // Pieces of a valid target are valid; were they not, the old target would go.
+    if let Ok(target) = PathAndQuery::try_from(target) {
+        parts.path_and_query = Some(target);
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// Makes the client's own request ready for the origin: nothing but Larder's own words is added, and a bust parameter
+/// that is Larder's business goes.
+pub(super) fn pass_request(parts: &mut Parts, about: &Sanitized, caching: Option<&Caching>) {
+    if let Some(caching) = caching
+        && let Some(query) = parts.uri.query()
+        && !caching.bust.forward
+        && let Some(kept) = query::without(query, |name| is_bust(caching, name))
+    {
+        parts.uri = with_query(&parts.uri, (!kept.is_empty()).then_some(kept.as_str()));
+    }
+    forwarded(parts, about);
+}

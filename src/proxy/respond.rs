@@ -1,0 +1,222 @@
+//! The last step: an answer with `Cache-Status` (RFC 9211), `X-Cache`, `Age` and `Via`.
+
+use http::header::{AGE, CONTENT_LENGTH, ETAG, LAST_MODIFIED, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use crate::clock::Now;
+use crate::http::Body;
+use crate::key::CacheKey;
+use crate::policy::{Reason, validation};
+use crate::stored::StoredResponse;
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The one word of `X-Cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum XCache {
+    /// The origin was not asked, and the answer is fresh.
+    Hit,
+    /// The origin was asked for a whole answer.
+    Miss,
+    /// A stale answer.
+    Stale,
+    /// The origin said that the stored answer still holds.
+    Revalidated,
+    /// A fresh answer was asked for.
+    Refresh,
+    /// Neither read nor stored.
+    Bypass,
+}
+
+impl XCache {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Stale => "STALE",
+            Self::Revalidated => "REVALIDATED",
+            Self::Refresh => "REFRESH",
+            Self::Bypass => "BYPASS",
+        }
+    }
+}
+
+/// Where the answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The first level.
+    Memory,
+    /// The application.
+    Origin,
+    /// Larder itself: a refusal, an error, a receipt.
+    Larder,
+}
+
+impl Source {
+    /// The word in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Origin => "origin",
+            Self::Larder => "larder",
+        }
+    }
+}
+
+/// How a request was answered: for the response's fields and for the log.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The word of `X-Cache`.
+    pub x_cache: XCache,
+    /// Why.
+    pub reason: Reason,
+    /// What was asked for in vain, besides.
+    pub also: Option<Reason>,
+    /// Where from.
+    pub source: Source,
+    /// Whether the answer is being stored.
+    pub stored: bool,
+    /// Whether it came from the fill of another request.
+    pub collapsed: bool,
+    /// The status of the origin, where it was asked.
+    pub forwarded: Option<StatusCode>,
+    /// The key, where the request has one.
+    pub key: Option<CacheKey>,
+    /// Whether the client may see the key.
+    pub show_key: bool,
+}
+
+impl Verdict {
+    /// A verdict without anything special.
+    pub fn new(x_cache: XCache, reason: Reason, source: Source) -> Self {
+        Self {
+            x_cache,
+            reason,
+            also: None,
+            source,
+            stored: false,
+            collapsed: false,
+            forwarded: None,
+            key: None,
+            show_key: false,
+        }
+    }
+
+    /// `Cache-Status` as RFC 9211 has it.
+    fn cache_status(&self, ttl: Option<i64>) -> HeaderValue {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(96);
+        text.push_str("Larder");
+        // Writing to a String cannot fail.
+        let _ = match self.source {
+            Source::Memory => write!(text, "; hit"),
+            Source::Origin | Source::Larder => write!(text, "; fwd={}", self.fwd()),
+        };
+        if let Some(status) = self.forwarded {
+            let _ = write!(text, "; fwd-status={}", status.as_u16());
+        }
+        if let Some(ttl) = ttl {
+            let _ = write!(text, "; ttl={ttl}");
+        }
+        if self.stored {
+            text.push_str("; stored");
+        }
+        if self.collapsed {
+            text.push_str("; collapsed");
+        }
+        if let Some(key) = self.key.as_ref().filter(|_| self.show_key) {
+            let _ = write!(text, "; key={}", quoted(&key.describe()));
+        }
+        let _ = write!(text, "; detail={}", self.reason.name());
+        if let Some(also) = self.also {
+            let _ = write!(text, "_{}", also.name());
+        }
+        if self.source == Source::Memory {
+            text.push_str("_memory");
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Larder"))
+    }
+
+    /// Why the request went forward (RFC 9211 section 2.2).
+    fn fwd(&self) -> &'static str {
+        match self.reason {
+            Reason::Absent | Reason::Purged => "uri-miss",
+            Reason::VaryMiss => "vary-miss",
+            Reason::Expired | Reason::NoCacheStored | Reason::Validated => "stale",
+            Reason::Method | Reason::Write => "method",
+            Reason::Bust
+            | Reason::ClientRefresh
+            | Reason::ClientTtl
+            | Reason::RequestNoCache
+            | Reason::RequestMaxAge
+            | Reason::RequestNoStore
+            | Reason::ClientBypass => "request",
+            _ if self.x_cache == XCache::Miss => "miss",
+            _ => "bypass",
+        }
+    }
+
+    /// Puts the verdict into the fields of a response.
+    pub fn write(&self, headers: &mut HeaderMap, ttl: Option<i64>) {
+        headers.insert(X_CACHE, HeaderValue::from_static(self.x_cache.name()));
+        // An application behind a cache of its own may have sent the field: ours comes last (RFC 9211 section 2).
+        headers.append(CACHE_STATUS, self.cache_status(ttl));
+        headers.append(VIA, HeaderValue::from_static("1.1 larder"));
+    }
+}
+
+/// A quoted string of a structured field (RFC 8941 section 3.3.3); other characters are left out.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars().filter(|c| (' '..='~').contains(c)) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Answers from a stored response: whole, without content to a HEAD, or 304 where the request's condition says so.
+pub(super) fn from_stored(
+    method: &Method,
+    request: &HeaderMap,
+    stored: &StoredResponse,
+    verdict: &Verdict,
+    now: Now,
+) -> Response<Body> {
+    let mut headers = stored.header_map();
+    let etag = stored.field(&ETAG);
+    let modified = stored.field(&LAST_MODIFIED);
+    let ok = stored.status == StatusCode::OK;
+    let unchanged = ok && validation::not_modified(request, etag, modified);
+    headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
+    let ttl = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
+    verdict.write(&mut headers, ttl);
+    let mut response = Response::new(Body::empty());
+    if unchanged {
+        // RFC 9110 section 15.4.5: what describes the content is left out.
+        headers.remove(CONTENT_LENGTH);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.status_mut() = stored.status;
+        if stored.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+        }
+        if *method != Method::HEAD {
+            *response.body_mut() = Body::full(stored.body.clone());
+        }
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
+fn seconds(left: std::time::Duration, stored: &StoredResponse, now: Now) -> i64 {
+    let whole = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    stored.freshness.staleness(now).map_or(whole(left), |stale| -whole(stale))
+}
