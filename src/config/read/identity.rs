@@ -1,0 +1,344 @@
+//! Where tenant, user and role come from, and whether what each source needs is there.
+
+use http::HeaderName;
+
+use super::super::tree::Pos;
+use super::super::{Ask, Entitled, HostPattern, Identity, Source};
+use super::names::Names;
+use super::section::{At, Slot};
+use super::values::{List, OneOrMany};
+use super::words::{Asked, RawAsk, RawConfig, RawEntitled, RawIdentity, RawSource};
+use super::{Cx, jwt};
+
+/// Which identities the file can give. What was refused counts as given: it has its own error.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts {
+    pub(super) tenant: bool,
+    pub(super) user: bool,
+    pub(super) role: bool,
+    /// Tenant or user has a verified source.
+    pub(super) verified: bool,
+    pub(super) verified_role: bool,
+}
+
+/// Reads the identity, and says what it can give.
+pub(super) fn read(raw: &RawConfig, origins: &Names<'_>, cx: &mut Cx<'_>) -> (Option<Identity>, Facts) {
+    match &raw.identity {
+        Slot::Absent => (Some(Identity::default()), Facts::default()),
+        Slot::Bad => {
+            (None, Facts { tenant: true, user: true, role: true, verified: true, verified_role: true })
+        }
+        Slot::Given(raw) => {
+            let facts = facts(raw);
+            (identity(raw, origins, &facts, cx), facts)
+        }
+    }
+}
+
+fn facts(raw: &RawIdentity) -> Facts {
+    let any = |slot: &Slot<List<RawSource>>| match slot {
+        Slot::Absent => false,
+        Slot::Bad => true,
+        Slot::Given(list) => !list.0.is_empty(),
+    };
+    let verified = |slot: &Slot<List<RawSource>>| match slot {
+        Slot::Absent => false,
+        Slot::Bad => true,
+        Slot::Given(list) => list.0.iter().any(|source| is_verified(source)),
+    };
+    Facts {
+        tenant: any(&raw.tenant),
+        user: any(&raw.user),
+        role: any(&raw.role),
+        verified: verified(&raw.tenant) || verified(&raw.user),
+        verified_role: verified(&raw.role),
+    }
+}
+
+fn is_verified(source: &RawSource) -> bool {
+    let written = [
+        !source.jwt.is_absent(),
+        !source.ask.is_absent(),
+        !source.header.is_absent(),
+        !source.entitled.is_absent(),
+    ];
+    written.contains(&true)
+}
+
+fn identity(raw: &RawIdentity, origins: &Names<'_>, facts: &Facts, cx: &mut Cx<'_>) -> Option<Identity> {
+    let trusted_proxies = trusted_proxies(raw, cx);
+    let jwt = match &raw.jwt {
+        Slot::Absent => Some(None),
+        Slot::Bad => None,
+        Slot::Given(at) => jwt::read(at, cx).map(Some),
+    };
+    let ask = match &raw.ask {
+        Slot::Absent => Some(None),
+        Slot::Bad => None,
+        Slot::Given(at) => ask(at, origins, cx).map(Some),
+    };
+    let scopes = scopes(raw, facts, cx);
+    Some(Identity {
+        trusted_proxies,
+        tenant: sources(raw, Asked::Tenant, facts, cx),
+        user: sources(raw, Asked::User, facts, cx),
+        role: sources(raw, Asked::Role, facts, cx),
+        scopes,
+        jwt: jwt?,
+        ask: ask?,
+    })
+}
+
+fn trusted_proxies(raw: &RawIdentity, cx: &mut Cx<'_>) -> Vec<ipnet::IpNet> {
+    let networks = raw.trusted_proxies.get().map(|list| list.0.as_slice()).unwrap_or_default();
+    for network in networks.iter().filter(|network| network.0.prefix_len() == 0) {
+        let help = "name the addresses of your proxies: whoever is trusted can be any tenant and any user";
+        cx.error(network.pos, format!("`{}` trusts everybody", network.0), help);
+    }
+    networks.iter().map(|network| network.0).collect()
+}
+
+fn scopes(raw: &RawIdentity, facts: &Facts, cx: &mut Cx<'_>) -> Vec<(String, String)> {
+    let Some(scopes) = raw.scopes.given() else { return Vec::new() };
+    if !facts.verified_role {
+        let help = "add one to `identity.role`: `[{ jwt: role }]`";
+        cx.error(scopes.pos, "`scopes` needs a verified source of the role", help);
+    }
+    let pair = |entry: &super::values::Entry<super::values::Text>| {
+        Some((entry.name.value.clone(), entry.value.as_ref()?.0.clone()))
+    };
+    scopes.0.iter().filter_map(pair).collect()
+}
+
+fn ask(raw: &At<RawAsk>, origins: &Names<'_>, cx: &mut Cx<'_>) -> Option<Ask> {
+    if raw.tenant.is_absent() && raw.user.is_absent() && raw.role.is_absent() {
+        let help =
+            "name the response fields that tell it: `tenant: X-Tenant`, `user: X-User`, `role: X-Role`";
+        cx.error(raw.pos, "`ask` learns neither tenant nor user nor role", help);
+    }
+    let field = |slot: &Slot<super::http_values::FieldName>| slot.get().map(|field| field.0.clone());
+    let list = |slot: &Slot<OneOrMany<super::http_values::CookieName>>| {
+        slot.get().map(|list| list.0.iter().map(|cookie| cookie.0.clone()).collect())
+    };
+    Some(Ask {
+        origin: origin_of(&raw.origin, raw.pos, "`ask`", origins, cx)?,
+        path: raw.path.get()?.0.clone(),
+        tenant: field(&raw.tenant),
+        user: field(&raw.user),
+        role: field(&raw.role),
+        remember: raw.remember.get()?.0,
+        logout: raw
+            .logout
+            .get()
+            .into_iter()
+            .flat_map(|list| &list.0)
+            .map(|path| path.value.0.clone())
+            .collect(),
+        cookies: list(&raw.cookies),
+    })
+}
+
+/// The named origin, or the only one.
+pub(super) fn origin_of(
+    slot: &Slot<super::values::Text>,
+    pos: Pos,
+    whose: &str,
+    origins: &Names<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<usize> {
+    match slot {
+        Slot::Given(name) => origins.find(name, cx),
+        Slot::Bad => None,
+        Slot::Absent => {
+            let only = origins.only();
+            if only.is_none() && !origins.is_empty() {
+                cx.error(
+                    pos,
+                    format!("{whose} names no origin, and there are several"),
+                    "add `origin: NAME`",
+                );
+            }
+            only
+        }
+    }
+}
+
+fn sources(raw: &RawIdentity, list: Asked, facts: &Facts, cx: &mut Cx<'_>) -> Vec<Source> {
+    let slot = match list {
+        Asked::Tenant => &raw.tenant,
+        Asked::User => &raw.user,
+        Asked::Role => &raw.role,
+    };
+    let items = slot.get().map(|list| list.0.as_slice()).unwrap_or_default();
+    items.iter().filter_map(|item| source(item, raw, list, facts, cx)).collect()
+}
+
+fn source(
+    item: &At<RawSource>,
+    raw: &RawIdentity,
+    list: Asked,
+    facts: &Facts,
+    cx: &mut Cx<'_>,
+) -> Option<Source> {
+    if item.query.is_absent() && !item.entitled.is_absent() {
+        cx.error(
+            item.pos,
+            "`entitled` goes with `query` only",
+            "remove it: the other sources need no entitlement",
+        );
+    }
+    if let Some(claim) = item.jwt.given() {
+        needs_jwt(raw, claim.pos, cx);
+        return Some(Source::Jwt(claim.0.clone()));
+    }
+    if let Some(word) = item.ask.given() {
+        asked(word, raw, list, cx);
+        return Some(Source::Ask);
+    }
+    if let Some(name) = item.header.given() {
+        return header(&name.0, name.pos, raw, cx);
+    }
+    if let Some(host) = item.host.given() {
+        return labelled_host(&host.0, host.pos, list, cx);
+    }
+    if let Some(path) = item.path.given() {
+        return path_segment(&path.0, path.pos, list, cx);
+    }
+    if let Some(cookie) = item.cookie.given() {
+        return Some(Source::Cookie(cookie.0.clone()));
+    }
+    let name = item.query.get()?.0.clone();
+    let entitled = match &item.entitled {
+        Slot::Given(at) => Some(entitled(at, raw, list, facts, cx)),
+        _ => None,
+    };
+    Some(Source::Query { name, entitled })
+}
+
+fn needs_jwt(raw: &RawIdentity, pos: Pos, cx: &mut Cx<'_>) {
+    if raw.jwt.is_absent() {
+        let help = "add `identity.jwt`: `{ algorithms: [HS256], secret: { env: JWT_SECRET } }`";
+        cx.error(pos, "a claim of a token, but tokens are not verified", help);
+    }
+}
+
+fn list_name(list: Asked) -> &'static str {
+    match list {
+        Asked::Tenant => "tenant",
+        Asked::User => "user",
+        Asked::Role => "role",
+    }
+}
+
+fn asked(word: &At<Asked>, raw: &RawIdentity, list: Asked, cx: &mut Cx<'_>) {
+    let name = list_name(list);
+    if word.value != list {
+        let message = format!("`ask: {}` in the list of the {name}", list_name(word.value));
+        cx.error(word.pos, message, format!("write `{{ ask: {name} }}` here"));
+        return;
+    }
+    let Some(ask) = raw.ask.get() else {
+        if raw.ask.is_absent() {
+            let help = format!("add `identity.ask`: `{{ path: /whoami, {name}: X-Name }}`");
+            cx.error(word.pos, "nobody is asked: `identity.ask` is missing", help);
+        }
+        return;
+    };
+    let absent = match list {
+        Asked::Tenant => ask.tenant.is_absent(),
+        Asked::User => ask.user.is_absent(),
+        Asked::Role => ask.role.is_absent(),
+    };
+    if absent {
+        let help = format!("add to `identity.ask`: `{name}: X-Name`, the response field that tells it");
+        cx.error(word.pos, format!("`identity.ask` does not learn the {name}"), help);
+    }
+}
+
+/// Fields that mean something else, and would make nonsense of an identity.
+const NO_IDENTITY: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "host",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "connection",
+    "via",
+];
+
+fn header(name: &HeaderName, pos: Pos, raw: &RawIdentity, cx: &mut Cx<'_>) -> Option<Source> {
+    if NO_IDENTITY.contains(&name.as_str()) {
+        let help = "use a field of its own that your proxy sets: `X-Tenant-Id`";
+        cx.error(pos, format!("`{name}` has another meaning and cannot name an identity"), help);
+        return None;
+    }
+    let trusted = match &raw.trusted_proxies {
+        Slot::Absent => false,
+        Slot::Bad => true,
+        Slot::Given(list) => !list.0.is_empty(),
+    };
+    if !trusted {
+        let help = "add `identity.trusted_proxies`: `[10.0.0.5]`; from anybody else the field is removed";
+        cx.error(pos, "a header is believed from trusted proxies only, and there are none", help);
+    }
+    Some(Source::Header(name.clone()))
+}
+
+fn labelled_host(host: &HostPattern, pos: Pos, list: Asked, cx: &mut Cx<'_>) -> Option<Source> {
+    match host {
+        HostPattern::Label { name, .. } if !name.is_empty() => Some(Source::Host(host.clone())),
+        _ => {
+            let help = format!("write `\"{{{}}}.example.com\"`", list_name(list));
+            cx.error(pos, "the pattern does not say which label is meant", help);
+            None
+        }
+    }
+}
+
+fn path_segment(path: &super::super::PathPattern, pos: Pos, list: Asked, cx: &mut Cx<'_>) -> Option<Source> {
+    use super::super::pattern::Segment;
+    let names: Vec<&str> = path
+        .segments()
+        .iter()
+        .filter(|segment| matches!(segment, Segment::Param(_)))
+        .filter_map(Segment::name)
+        .collect();
+    match names.as_slice() {
+        [name] => Some(Source::Path(path.clone(), (*name).to_owned())),
+        _ => {
+            let help = format!("name exactly one segment: `\"/t/{{{}}}/{{*rest}}\"`", list_name(list));
+            cx.error(pos, "the pattern does not say which segment is meant", help);
+            None
+        }
+    }
+}
+
+fn entitled(
+    raw: &At<RawEntitled>,
+    id: &RawIdentity,
+    list: Asked,
+    facts: &Facts,
+    cx: &mut Cx<'_>,
+) -> Entitled {
+    if list != Asked::Tenant {
+        cx.error(raw.pos, "`entitled` is for tenants only", "remove it here");
+    }
+    if raw.jwt.is_absent() && raw.roles.is_absent() {
+        let help = "add `jwt: CLAIM` (the token lists the tenants), or `roles: [...]` (these may name any)";
+        cx.error(raw.pos, "`entitled` entitles nobody", help);
+    }
+    if let Some(claim) = raw.jwt.given() {
+        needs_jwt(id, claim.pos, cx);
+    }
+    if let Some(roles) = raw.roles.given()
+        && !facts.verified_role
+    {
+        let help = "add one to `identity.role`: `[{ jwt: role }]`";
+        cx.error(roles.pos, "`roles` needs a verified source of the role", help);
+    }
+    Entitled {
+        jwt: raw.jwt.get().map(|claim| claim.0.clone()),
+        roles: raw.roles.get().into_iter().flat_map(|list| &list.0).map(|role| role.0.clone()).collect(),
+    }
+}
