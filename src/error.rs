@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Forbidden,
     /// No route matches the request.
     NoRoute,
+    /// A method that is never served (`TRACE`); the answer carries `Allow` (RFC 9110 section 15.5.6).
+    MethodNotAllowed,
     /// The request's target is longer than configured.
     UriTooLong,
     /// The request's header fields are more or larger than configured.
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::Unauthorized => S::UNAUTHORIZED,
             Self::Forbidden => S::FORBIDDEN,
             Self::NoRoute => S::NOT_FOUND,
+            Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadersTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
@@ -88,6 +91,7 @@ impl ErrorKind {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::UriTooLong => "uri_too_long",
             Self::HeadersTooLarge => "headers_too_large",
             Self::RequestTimeout => "request_timeout",

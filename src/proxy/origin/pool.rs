@@ -1,0 +1,245 @@
+//! The connections of one origin: how many, which are free, and when a free one is too old.
+//!
+//! Keeps: no more exchanges at once than configured (an HTTP/1.1 exchange has a connection to itself), each permit
+//! lives until the body's end, and a connection is reused only after its exchange ended cleanly.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::SetupError;
+use super::connect::{Connection, Connector};
+use crate::clock::Clock;
+use crate::config::Origin;
+use crate::error::{Error, ErrorKind};
+use crate::http::Body;
+
+/// How long a connection may take to become ready for the next request once its answer was read.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// One origin and its connections.
+pub(super) struct Pool {
+    pub(super) origin: Arc<Origin>,
+    connector: Connector,
+    permits: Arc<Semaphore>,
+    free: Mutex<VecDeque<Free>>,
+    shared: tokio::sync::Mutex<Option<http2::SendRequest<Body>>>,
+    /// Set where HTTP/2 was wanted and the origin chose HTTP/1.1.
+    chose_http1: AtomicBool,
+    sweeping: AtomicBool,
+    clock: Clock,
+}
+
+struct Free {
+    sender: http1::SendRequest<Body>,
+    task: TaskGuard,
+    since: Duration,
+}
+
+/// Ends the task of an HTTP/1.1 connection that is not used any more.
+struct TaskGuard(Option<AbortHandle>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+/// The right to one exchange, and the connection that it uses. Dropped before its end, it closes an HTTP/1.1 connection.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    pub(super) sender: Sender,
+    task: TaskGuard,
+    /// Whether the connection was used before: then the origin may have closed it meanwhile.
+    pub(super) reused: bool,
+    permit: OwnedSemaphorePermit,
+}
+
+/// The sending half of a connection.
+pub(super) enum Sender {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+impl Pool {
+    pub(super) fn new(origin: Arc<Origin>, clock: Clock) -> Result<Self, SetupError> {
+        let permits = origin.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self {
+            connector: Connector::new(&origin)?,
+            origin,
+            permits: Arc::new(Semaphore::new(permits)),
+            free: Mutex::default(),
+            shared: tokio::sync::Mutex::default(),
+            chose_http1: AtomicBool::new(false),
+            sweeping: AtomicBool::new(false),
+            clock,
+        })
+    }
+
+    /// An error of this origin's, in a sentence that names it.
+    pub(super) fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> Error {
+        Error::new(kind, format!("the origin `{}` {what}", self.origin.name))
+    }
+
+    /// Waits for the right to an exchange.
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        match timeout(self.origin.timeout, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(self.error(ErrorKind::OriginBusy, "has all its connections in use")),
+        }
+    }
+
+    /// A connection: a free one where `may_reuse`, otherwise a new one.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        may_reuse: bool,
+    ) -> Result<Lease, Error> {
+        if may_reuse && let Some(Free { sender, task, .. }) = self.take_free() {
+            return Ok(self.leased(Sender::Http1(sender), task, true, permit));
+        }
+        let (connection, reused) = match timeout(self.origin.timeout, self.connection(may_reuse)).await {
+            Ok(connected) => connected?,
+            Err(_) => {
+                let seconds = self.origin.timeout.as_secs_f64();
+                let what = format!("could not be connected to within {seconds} s");
+                return Err(self.error(ErrorKind::ConnectFailed, what));
+            }
+        };
+        Ok(match connection {
+            Connection::Http1(sender, task) => {
+                self.leased(Sender::Http1(sender), TaskGuard(Some(task)), reused, permit)
+            }
+            Connection::Http2(sender) => self.leased(Sender::Http2(sender), TaskGuard(None), reused, permit),
+        })
+    }
+
+    fn leased(
+        self: &Arc<Self>,
+        sender: Sender,
+        task: TaskGuard,
+        reused: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Lease {
+        Lease { pool: Arc::clone(self), sender, task, reused, permit }
+    }
+
+    /// A new connection, or the one that all HTTP/2 exchanges share.
+    async fn connection(&self, may_reuse: bool) -> Result<(Connection, bool), Error> {
+        if !self.origin.http2 || self.chose_http1.load(Ordering::Relaxed) {
+            return Ok((self.connect().await?, false));
+        }
+        let mut shared = self.shared.lock().await;
+        if may_reuse && let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok((Connection::Http2(sender.clone()), true));
+        }
+        let connection = self.connect().await?;
+        match &connection {
+            Connection::Http2(sender) => *shared = Some(sender.clone()),
+            Connection::Http1(..) => self.chose_http1.store(true, Ordering::Relaxed),
+        }
+        Ok((connection, false))
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        self.connector.connect().await.map_err(|error| {
+            // The address is for the operator; the client gets the name.
+            tracing::warn!(origin = %self.origin.name, %error, "connecting failed");
+            self.error(ErrorKind::ConnectFailed, "could not be connected to")
+        })
+    }
+
+    fn free(&self) -> MutexGuard<'_, VecDeque<Free>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that became free last: the least likely to have been closed meanwhile.
+    fn take_free(&self) -> Option<Free> {
+        let oldest = self.clock.now().mono.saturating_sub(self.origin.keep_alive);
+        let mut free = self.free();
+        while let Some(connection) = free.pop_back() {
+            if connection.since >= oldest && connection.sender.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put_free(self: &Arc<Self>, sender: http1::SendRequest<Body>, task: TaskGuard) {
+        if self.origin.keep_alive.is_zero() || !sender.is_ready() {
+            return;
+        }
+        let since = self.clock.now().mono;
+        self.free().push_back(Free { sender, task, since });
+        if !self.sweeping.swap(true, Ordering::AcqRel) {
+            tokio::spawn(sweep(Arc::downgrade(self), self.origin.keep_alive));
+        }
+    }
+
+    /// Closes what is too old. Says whether there is anything left to watch.
+    fn drop_old(&self) -> bool {
+        let oldest = self.clock.now().mono.saturating_sub(self.origin.keep_alive);
+        let mut free = self.free();
+        free.retain(|connection| connection.since > oldest && !connection.sender.is_closed());
+        if free.is_empty() {
+            // Under the lock: whoever puts the next one sees that nobody sweeps.
+            self.sweeping.store(false, Ordering::Release);
+        }
+        !free.is_empty()
+    }
+}
+
+/// Closes connections that stay unused, as long as there are any.
+async fn sweep(pool: Weak<Pool>, keep_alive: Duration) {
+    loop {
+        tokio::time::sleep(keep_alive).await;
+        match pool.upgrade() {
+            Some(pool) if pool.drop_old() => {}
+            _ => return,
+        }
+    }
+}
+
+impl Lease {
+    /// The answer was read to its end: the connection may be used again, once it is ready.
+    pub(super) fn give_back(self) {
+        let Self { pool, sender, task, permit, .. } = self;
+        let Sender::Http1(mut sender) = sender else { return };
+        if sender.is_ready() {
+            return pool.put_free(sender, task);
+        }
+        tokio::spawn(async move {
+            if let Ok(Ok(())) = timeout(SETTLING, sender.ready()).await {
+                pool.put_free(sender, task);
+            }
+            drop(permit);
+        });
+    }
+
+    /// The connection has left HTTP: what is left of it must not be ended with the lease.
+    pub(super) fn into_tunnel(mut self) -> OwnedSemaphorePermit {
+        self.task.0 = None;
+        self.permit
+    }
+
+    /// Closes the connection and keeps the right to the exchange.
+    pub(super) fn close(self) -> OwnedSemaphorePermit {
+        self.permit
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.pool.origin
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}

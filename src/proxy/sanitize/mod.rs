@@ -1,0 +1,187 @@
+//! The first step of the request path: refuse what has two readings, remove what a client may not say.
+//!
+//! Keeps: after [`sanitize`], the request has one authority and one path, and every field that could carry an identity
+//! or a URL is gone unless a trusted proxy set it. It works on HTTP/1 and HTTP/2 alike, also where Larder is a layer
+//! behind somebody else's server. What only an origin needs ([`forwarded`]) is left for when a request goes to one.
+//!
+//! `TRACE` is refused with 405 and never passed on: it would show a script the cookies and the fields that proxies
+//! add. `CONNECT` is refused with 400: Larder is a gateway (RFC 9110 section 3.7), not a tunnel to anywhere.
+
+mod authority;
+mod forwarded;
+mod guard;
+mod target;
+
+use std::net::IpAddr;
+
+use http::request::Parts;
+use http::{HeaderName, Method, Version, header};
+use ipnet::IpNet;
+
+pub use authority::{Authority, host_of};
+pub use forwarded::{forwarded, forwarded_shared};
+
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind};
+use crate::http::{Peer, fields};
+
+/// What is known of a request after its head was checked.
+#[derive(Debug, Clone)]
+pub struct Sanitized {
+    /// Whether the client spoke https: to Larder, or to the trusted proxy in front of it. An application may answer
+    /// the two differently (a redirect to https), so it belongs in the key.
+    pub https: bool,
+    /// Host and port in the one spelling; empty for HTTP/1.0 without `Host`.
+    pub authority: Authority,
+    /// The client's address: the peer's, or the one that a trusted proxy names. `None` where nobody knows.
+    pub client: Option<IpAddr>,
+    /// Whether the connection came from a trusted proxy.
+    pub trusted: bool,
+    /// Whether the request asks to leave HTTP (`Upgrade`). Such a request is passed, never looked up.
+    pub upgrade: bool,
+    peer: Option<IpAddr>,
+}
+
+impl Sanitized {
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// Host and port in the one spelling.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The host in lower case, without the port.
+    pub fn host(&self) -> &str {
+        host_of(self.authority.as_str())
+    }
+}
+
+/// Checks the head of a request and removes from it what the client may not say. `trusted` are the proxies that are
+/// believed, `identity` the names of the fields that the configuration reads identities from.
+///
+/// # Errors
+/// 400 for anything with more than one reading, 405 for `TRACE`, 414 and 431 beyond the limits.
+pub fn sanitize(
+    parts: &mut Parts,
+    trusted: &[IpNet],
+    identity: &[HeaderName],
+    limits: &Limits,
+) -> Result<Sanitized, Error> {
+    check_method(&parts.method)?;
+    check_target(parts, limits)?;
+    let peer = parts.extensions.get::<Peer>().copied();
+    let ip = peer.map(|p| p.ip());
+    let trusted_peer = ip.is_some_and(|ip| is_trusted(ip, trusted));
+    fields::strip_named_by_connection(&mut parts.headers)
+        .map_err(|name| refuse(format!("`Connection` names `{name}`, which is meant for every recipient")))?;
+    check_fields(parts, trusted_peer, identity, limits)?;
+    let (mut https, mut client) = (peer.is_some_and(|p| p.tls), ip);
+    if trusted_peer {
+        https = forwarded::proto(&parts.headers).unwrap_or(https);
+        client = ip.and_then(|ip| forwarded::client(&parts.headers, ip, trusted));
+    }
+    let authority = one_authority(parts, https)?;
+    let upgrade = parts.version == Version::HTTP_11 && fields::upgrade(&parts.headers).is_some();
+    Ok(Sanitized { https, authority, client, trusted: trusted_peer, upgrade, peer: ip })
+}
+
+/// Whether the address belongs to a trusted proxy.
+pub(super) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&ip))
+}
+
+fn refuse(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::BadRequest, detail)
+}
+
+fn check_method(method: &Method) -> Result<(), Error> {
+    match *method {
+        Method::CONNECT => Err(refuse("`CONNECT` is not served: this is a gateway to its own applications")),
+        Method::TRACE => Err(Error::new(ErrorKind::MethodNotAllowed, "`TRACE` is not served")),
+        _ => Ok(()),
+    }
+}
+
+fn check_target(parts: &Parts, limits: &Limits) -> Result<(), Error> {
+    let (path, query) = (parts.uri.path(), parts.uri.query());
+    if path.len() + query.map_or(0, |q| q.len() + 1) > limits.uri {
+        let detail = format!("the request's target is longer than {} bytes", limits.uri);
+        return Err(Error::new(ErrorKind::UriTooLong, detail));
+    }
+    if !(path.starts_with('/') || path == "*" && parts.method == Method::OPTIONS) {
+        return Err(refuse("the request's target is no path"));
+    }
+    target::check_path(path.as_bytes()).map_err(refuse)?;
+    query.map_or(Ok(()), |query| target::check_query(query.as_bytes())).map_err(refuse)?;
+    match parts.uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(refuse("the request's scheme is neither http nor https")),
+    }
+}
+
+/// One walk over the fields: their number and size, and those that must go.
+fn check_fields(
+    parts: &mut Parts,
+    trusted: bool,
+    identity: &[HeaderName],
+    limits: &Limits,
+) -> Result<(), Error> {
+    let headers = &mut parts.headers;
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > limits.header_count || bytes > limits.header_bytes {
+        let detail = format!(
+            "the request has more than {} header fields, or more than {} bytes of them",
+            limits.header_count, limits.header_bytes
+        );
+        return Err(Error::new(ErrorKind::HeadersTooLarge, detail));
+    }
+    // A field that must go is rare, so starting over after each one is cheaper than a list.
+    while let Some(name) = headers.keys().find(|name| guard::must_go(name, trusted, identity)).cloned() {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::TRAILER) {
+        keep_harmless_trailers(parts, identity);
+    }
+    Ok(())
+}
+
+/// Only trailer fields that are announced go on to the origin, so the announcement is cut to what a client may say.
+fn keep_harmless_trailers(parts: &mut Parts, identity: &[HeaderName]) {
+    let names: Vec<&str> = fields::list(&parts.headers, header::TRAILER)
+        .filter_map(|name| std::str::from_utf8(name).ok())
+        .filter(|name| {
+            HeaderName::try_from(*name).is_ok_and(|name| {
+                fields::allowed_in_trailers(&name) && !guard::must_go(&name, false, identity)
+            })
+        })
+        .collect();
+    let kept = http::HeaderValue::try_from(names.join(", "));
+    parts.headers.remove(header::TRAILER);
+    if let Ok(kept) = kept
+        && !kept.is_empty()
+    {
+        parts.headers.insert(header::TRAILER, kept);
+    }
+}
+
+/// `Host` and the target's authority, which must agree where both are given (RFC 9112 section 3.2.2 lets the target
+/// win; refusing leaves no second reading).
+fn one_authority(parts: &Parts, https: bool) -> Result<Authority, Error> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next().map(|value| Authority::from_field(value, https)).transpose().map_err(refuse)?;
+    if hosts.next().is_some() {
+        return Err(refuse("the request has more than one `Host`"));
+    }
+    let target = parts.uri.authority().map(|a| Authority::from_target(a.as_str(), https));
+    match (host, target.transpose().map_err(refuse)?) {
+        (Some(host), Some(target)) if host.as_str() != target.as_str() => {
+            Err(refuse("`Host` differs from the authority of the request's target"))
+        }
+        (Some(one), _) | (None, Some(one)) => Ok(one),
+        (None, None) if parts.version == Version::HTTP_10 => Ok(Authority::none()),
+        (None, None) => Err(refuse("the request has no `Host`")),
+    }
+}
