@@ -302,11 +302,8 @@ mod tests {
 
     #[test]
     fn a_method_that_a_route_does_not_name_goes_on_to_the_next() {
-        let router = Router::new(&routes(&[
-            (&[], "/x", &["GET", "HEAD"]),
-            (&[], "/x", &["POST"]),
-            (&[], "/x", &[]),
-        ]));
+        let router =
+            Router::new(&routes(&[(&[], "/x", &["GET", "HEAD"]), (&[], "/x", &["POST"]), (&[], "/x", &[])]));
         assert_eq!(found(&router, "h", "/x", Method::HEAD), Some(0));
         assert_eq!(found(&router, "h", "/x", Method::POST), Some(1));
         assert_eq!(found(&router, "h", "/x", Method::PUT), Some(2));
@@ -387,7 +384,8 @@ mod tests {
     }
 
     fn any_pattern() -> impl Strategy<Value = String> {
-        let part = prop_oneof![4 => Just("a"), 3 => Just("b"), 1 => Just(""), 3 => Just("{}"), 1 => Just("{*r}")];
+        let part =
+            prop_oneof![4 => Just("a"), 3 => Just("b"), 1 => Just(""), 3 => Just("{}"), 1 => Just("{*r}")];
         proptest::collection::vec(part, 1..5).prop_map(|parts| {
             let mut pattern = String::new();
             for (i, part) in parts.iter().enumerate() {
