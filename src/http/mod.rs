@@ -1,8 +1,10 @@
-//! Leaves of HTTP: the body type, field lists, connection-specific fields, who is at the other end.
+//! Leaves of HTTP: the body type, field lists, connection-specific fields, cookies, queries, the peer of a connection.
 
 pub mod body;
+pub mod cookies;
 pub mod fields;
 pub mod peer;
+pub mod query;
 
 pub use body::Body;
 pub use peer::Peer;
