@@ -91,7 +91,8 @@ impl<S: Inner> FillTask<S> {
         }
         let now = self.shared.now();
         let job = &self.job;
-        let (found, _) = self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
+        let (found, _) =
+            self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
         let Lookup::Found(stored, Validity::Valid) = found else { return Again::Nothing };
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
@@ -104,25 +105,31 @@ impl<S: Inner> FillTask<S> {
     /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
     async fn exchange(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
         let (head, body) = self.ask(old).await?;
-        let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else { return Ok((head, body)) };
+        let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
+            return Ok((head, body));
+        };
         if confirms(old, &head.headers) { Ok((head, body)) } else { self.ask(None).await }
     }
 
     async fn ask(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
         let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
         if let Some(old) = old.filter(|old| old.status == StatusCode::OK) {
-            let conditions = validation::conditions(old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED));
+            let conditions = validation::conditions(
+                old.field(&http::header::ETAG),
+                old.field(&http::header::LAST_MODIFIED),
+            );
             request.headers_mut().extend(conditions);
         }
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
         let received = self.shared.now();
-        fields::strip_connection_specific(&mut parts.headers)
-            .map_err(|name| Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`")))?;
+        fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
+            Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
+        })?;
         Ok((Head { status: parts.status, headers: parts.headers, requested, received }, body))
     }
 
-    async fn answered(mut self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
+    async fn answered(self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
         if head.status == StatusCode::NOT_MODIFIED
             && let Some(old) = old
         {
@@ -238,7 +245,13 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>) {
+    fn complete(
+        &mut self,
+        begun: Begun,
+        head: &Head,
+        whole: Bytes,
+        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
+    ) {
         if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
             return;
         }
@@ -248,9 +261,19 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn commit(&mut self, stored: Arc<StoredResponse>, variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>) {
+    fn commit(
+        &mut self,
+        stored: Arc<StoredResponse>,
+        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
+    ) {
         let job = &self.job;
-        let done = self.shared.cache.commit(&mut self.leader, job.caching.tier.store, &job.keyed.key, stored, variant);
+        let done = self.shared.cache.commit(
+            &mut self.leader,
+            job.caching.tier.store,
+            &job.keyed.key,
+            stored,
+            variant,
+        );
         if let Err(error) = done {
             tracing::debug!(%error, "a response was not stored");
         }
@@ -259,7 +282,16 @@ impl<S: Inner> FillTask<S> {
     fn stored(&self, begun: Begun, head: &Head, freshness: Freshness, body: Bytes) -> StoredResponse {
         let selectors = self.job.keyed.coverage().selectors(self.job.keyed.tags.clone());
         let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
-        StoredResponse::new(head.status, &head.headers, body, freshness, begun.at, begun.ticket, selectors, wall)
+        StoredResponse::new(
+            head.status,
+            &head.headers,
+            body,
+            freshness,
+            begun.at,
+            begun.ticket,
+            selectors,
+            wall,
+        )
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
@@ -278,7 +310,9 @@ impl<S: Inner> FillTask<S> {
             return Ok(None);
         }
         // Fields of earlier variants stay: an origin that names now one, now another, varies by both.
-        if let Some(known) = self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now()) {
+        if let Some(known) =
+            self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now())
+        {
             let more = known.fields.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>();
             if names.len() + more.len() <= vary::MAX_FIELDS {
                 names.extend(more);

@@ -11,7 +11,7 @@ use http::request::Parts;
 use jiff::tz::TimeZone;
 
 use crate::clock::Now;
-use crate::config::{Caching, Piece, QueryRule, Route, Share, Template, Ttl, VaryOn};
+use crate::config::{Caching, PathPattern, Piece, QueryRule, Route, Share, Template, Ttl, VaryOn};
 use crate::http::{cookies, query};
 use crate::identity::Identity;
 use crate::key::{CacheKey, KeyParts, Owner};
@@ -62,7 +62,7 @@ pub(super) fn keyed(
     let target = target(path, query.as_deref());
     let mut day = None;
     let mut language = None;
-    let holes = Holes { identity, route, parts };
+    let holes = Holes { identity, path: &route.path, parts };
     let mut selecting = Selecting::default();
     for vary_on in &caching.vary_on {
         match vary_on {
@@ -176,7 +176,9 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
     }
     let mut kept: Vec<_> = query::pairs(query).filter(|pair| keep(pair.name)).collect();
     // By the decoded name: two spellings of one name are one name, whose values keep their order.
-    kept.sort_by_cached_key(|pair| query::decode(pair.name).map_or_else(|| pair.name.to_owned(), Cow::into_owned));
+    kept.sort_by_cached_key(|pair| {
+        query::decode(pair.name).map_or_else(|| pair.name.to_owned(), Cow::into_owned)
+    });
     let raw: Vec<&str> = kept.iter().map(|pair| pair.raw).collect();
     (!raw.is_empty()).then(|| raw.join("&"))
 }
@@ -207,7 +209,7 @@ fn rule_keeps(rule: &QueryRule, name: &str) -> bool {
 /// What the holes of a template stand for.
 pub(super) struct Holes<'a> {
     pub(super) identity: &'a Identity,
-    pub(super) route: &'a Route,
+    pub(super) path: &'a PathPattern,
     pub(super) parts: &'a Parts,
 }
 
@@ -225,7 +227,7 @@ impl<'a> Holes<'a> {
     }
 
     fn captured(&self, name: &str) -> Option<String> {
-        let captures = self.route.path.captures(self.parts.uri.path())?;
+        let captures = self.path.captures(self.parts.uri.path())?;
         let (_, value) = captures.into_iter().find(|(n, _)| *n == name)?;
         Some(query::decode_path(value).map_or_else(|| value.to_owned(), Cow::into_owned))
     }
@@ -285,7 +287,8 @@ fn work_out(zone: &TimeZone, wall: Duration) -> (Duration, Duration, String) {
     let day = jiff::Timestamp::from_second(seconds).ok().and_then(|at| {
         let start = at.to_zoned(zone.clone()).start_of_day().ok()?;
         let end = start.tomorrow().ok()?.start_of_day().ok()?;
-        let since_epoch = |t: &jiff::Zoned| u64::try_from(t.timestamp().as_second()).ok().map(Duration::from_secs);
+        let since_epoch =
+            |t: &jiff::Zoned| u64::try_from(t.timestamp().as_second()).ok().map(Duration::from_secs);
         Some((since_epoch(&start)?, since_epoch(&end)?, start.date().to_string()))
     });
     // Beyond the calendar (the year 9999) days are counted from the epoch.

@@ -1,6 +1,26 @@
-//! The request path.
+//! The request path: sanitize, route, identify, key, lookup, decide, fill, respond. `service` is the list of the steps.
 
+mod access_log;
+mod exceptions;
+mod fill;
 pub mod identify;
+mod keyed;
 pub mod origin;
+mod origin_request;
+mod rescue;
+mod respond;
 pub mod route;
 pub mod sanitize;
+mod service;
+mod shared;
+mod wishes;
+mod write;
+
+pub use access_log::{AccessLog, Record};
+pub use keyed::{Keyed, keyed_query, target};
+pub use origin_request::SAFE;
+pub use rescue::rescue;
+pub use respond::{Source, Verdict, XCache};
+pub use service::{Proxy, ProxyFuture};
+pub use shared::{Inner, Shared};
+pub use wishes::CHOICE;

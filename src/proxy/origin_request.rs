@@ -5,8 +5,8 @@
 //! `Vary` selects. A claimed identity never brings a credential along.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -144,7 +144,9 @@ fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
         headers.insert(ACCEPT_LANGUAGE, language);
     }
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
+    headers
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
 }
 
 /// The URL as keyed, with the bust parameter where the route forwards it.

@@ -59,7 +59,9 @@ impl Shared {
 fn identity_fields(config: &Config) -> Vec<HeaderName> {
     let identity = &config.identity;
     let sources = identity.tenant.iter().chain(&identity.user).chain(&identity.role);
-    sources.filter_map(|source| if let Source::Header(name) = source { Some(name.clone()) } else { None }).collect()
+    sources
+        .filter_map(|source| if let Source::Header(name) = source { Some(name.clone()) } else { None })
+        .collect()
 }
 
 /// An application behind Larder: the origin client, or any tower service that a [`super::CacheLayer`] wraps.

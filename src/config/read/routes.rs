@@ -54,7 +54,7 @@ fn route(
         path: raw.path.get()?.0.clone(),
         methods: methods(raw)?,
         origin: origin?,
-        caching: caching?,
+        caching: caching?.map(std::sync::Arc::new),
     }))
 }
 

@@ -1,0 +1,95 @@
+//! Writes: an unsafe method that succeeded, or may have, purges what it changed before its writer hears the answer
+//! (RFC 9111 section 4.4, DESIGN "The fence"): the URL's public entries and its tenant's, and what `writes:` says.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use super::keyed::{Holes, expand, keyed_query, target};
+use super::service::Visit;
+use super::shared::Shared;
+use crate::config::{TagSelector, Write};
+use crate::error::{Error, ErrorKind};
+use crate::purge::{Selector, Where};
+use crate::tag::Pattern;
+
+/// A write under way. Dropped before its answer is known, it may have happened: it purges.
+pub(super) struct Pending {
+    shared: Arc<Shared>,
+    selectors: Vec<Selector>,
+    whose: Where,
+}
+
+impl Pending {
+    pub(super) fn of(shared: Arc<Shared>, visit: &Visit) -> Self {
+        let mut selectors = own_url(&shared, visit);
+        for write in &shared.config.writes {
+            selectors.extend(of_rule(write, visit));
+        }
+        // A write without a tenant may concern anybody's entries.
+        let tenant = visit.who.identity.tenant.as_ref();
+        let whose =
+            tenant.filter(|t| !t.scope).map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()));
+        Self { shared, selectors, whose }
+    }
+
+    /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
+    pub(super) fn answered(mut self, status: StatusCode) {
+        if !(status.is_success() || status.is_redirection()) {
+            self.selectors.clear();
+        }
+    }
+
+    /// There is no answer. Where the request never got to the origin, nothing happened.
+    pub(super) fn failed(mut self, error: &Error) {
+        if matches!(error.kind(), ErrorKind::ConnectFailed | ErrorKind::OriginBusy) {
+            self.selectors.clear();
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.selectors.is_empty() {
+            self.shared.cache.purge(&self.selectors, &self.whose);
+        }
+    }
+}
+
+/// The written URL, as the route of its GET keys it. No row for a URL that no route caches.
+fn own_url(shared: &Shared, visit: &Visit) -> Vec<Selector> {
+    let path = visit.parts.uri.path();
+    url_selector(shared, visit.about.host(), visit.about.authority(), path, visit.parts.uri.query())
+        .into_iter()
+        .collect()
+}
+
+/// The selector of one URL with all its variants, or `None` where no route caches it.
+pub(super) fn url_selector(
+    shared: &Shared,
+    host: &str,
+    authority: &str,
+    path: &str,
+    query: Option<&str>,
+) -> Option<Selector> {
+    let route = shared.router.find(host, path, &Method::GET)?;
+    let query = keyed_query(route.caching.as_ref()?, query);
+    Some(Selector::Url { authority: authority.to_owned(), target: target(path, query.as_deref()) })
+}
+
+/// What a rule of `writes:` purges for this request.
+fn of_rule(write: &Write, visit: &Visit) -> Vec<Selector> {
+    let path = visit.parts.uri.path();
+    if !write.methods.contains(&visit.parts.method) || !write.path.matches(path) {
+        return Vec::new();
+    }
+    let holes = Holes { identity: &visit.who.identity, path: &write.path, parts: &visit.parts };
+    write
+        .purges
+        .iter()
+        .map(|purge| match purge {
+            TagSelector::Tag(template) => Selector::Tag(expand(template, &holes).into()),
+            TagSelector::Pattern(template) => Selector::Pattern(Pattern::new(&expand(template, &holes))),
+        })
+        .collect()
+}
