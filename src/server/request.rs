@@ -1,0 +1,104 @@
+//! Between hyper and the service: each request gets its peer and a body that may not stand still; a request that
+//! stands for a refused one is answered here and goes no further.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use super::framing::{Next, Refusal, Tap};
+use super::patience::Patience;
+use crate::config::Limits;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::http::{Body, Peer};
+
+/// What the requests of one connection have in common.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    pub(super) peer: Peer,
+    pub(super) limits: Limits,
+    /// HTTP/1 only.
+    pub(super) tap: Option<Tap>,
+}
+
+/// Answers one request.
+pub(super) async fn answer<S>(
+    mut service: S,
+    mut request: Request<Incoming>,
+    about: About,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    if request.method().as_str() == Refusal::METHOD {
+        return Ok(refused(&request));
+    }
+    request.extensions_mut().insert(about.peer);
+    let asks_upgrade = about.tap.filter(|_| request.headers().contains_key(header::UPGRADE));
+    let request = request.map(|body| Timed::body(body, &about.limits));
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+    let answer = service.call(request).await?;
+    if let Some(tap) = asks_upgrade {
+        let tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        tap.decide(if tunnel { Next::Tunnel } else { Next::Http });
+    }
+    Ok(answer)
+}
+
+fn refused(request: &Request<Incoming>) -> Response<Body> {
+    let mut answer = Refusal::of_path(request.uri().path()).answer();
+    if request.version() == http::Version::HTTP_2 {
+        answer.headers_mut().remove(header::CONNECTION); // RFC 9113 section 8.2.2
+    }
+    answer
+}
+
+/// A request body that may not stand still for longer than the configured time.
+struct Timed {
+    inner: Incoming,
+    patience: Patience,
+    over: bool,
+}
+
+impl Timed {
+    fn body(inner: Incoming, limits: &Limits) -> Body {
+        if inner.is_end_stream() {
+            return Body::empty();
+        }
+        Body::wrap(Self { inner, patience: Patience::new(limits.body_timeout), over: false })
+    }
+}
+
+impl HttpBody for Timed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if self.patience.poll_over(cx, polled.is_ready()).is_ready() {
+            self.over = true;
+            let error = Error::new(ErrorKind::RequestTimeout, "the request's body stood still");
+            return Poll::Ready(Some(Err(Box::new(error))));
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
