@@ -1,9 +1,12 @@
 #![forbid(unsafe_code)]
 //! Larder is a caching reverse proxy for multi-tenant web applications.
 
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod http;
 pub mod identity;

@@ -1,3 +1,5 @@
-//! The `larder` command.
+//! The `larder` command. Everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    larder::cli::main()
+}

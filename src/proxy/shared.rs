@@ -4,19 +4,23 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response};
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::access_log::AccessLog;
-use super::identify::Identifier;
+use super::identify::{Identifier, Step};
+use super::keyed::{keyed_query, target};
 use super::route::Router;
+use super::sanitize::{Sanitized, sanitize};
 use super::wishes::BustBudget;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::config::{Config, Source};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
+use crate::purge::{Receipt, Selector, Where};
 
 /// What all requests share.
 pub struct Shared {
@@ -43,6 +47,60 @@ impl Shared {
             identifier,
             cache,
             log,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The first step, for the side doors on the clients' listeners.
+    ///
+    /// # Errors
+    /// As [`sanitize`].
+    pub fn sanitized(&self, parts: &mut Parts) -> Result<Sanitized, Error> {
+        sanitize(parts, &self.config.identity.trusted_proxies, &self.identity_fields, &self.config.limits)
+    }
+
+    /// The tenant that an operator's request names by its host, its path or a trusted field. The operator's token is
+    /// taken out first: it is nobody's identity.
+    ///
+    /// # Errors
+    /// Where the request is refused.
+    pub async fn tenant_of_peer(&self, parts: &mut Parts, host: &str) -> Result<Option<Arc<str>>, Error> {
+        parts.headers.remove(http::header::AUTHORIZATION);
+        let who = match self.identifier.identify(parts, host) {
+            Step::Done(who) => who,
+            Step::Refused(error) => return Err(error),
+            Step::Later(future) => future.await?,
+        };
+        Ok(who.identity.tenant.map(|tenant| tenant.name))
+    }
+
+    /// The selector of one URL with all its variants, or `None` where no route caches it.
+    pub fn url_selector(
+        &self,
+        host: &str,
+        authority: &str,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<Selector> {
+        let route = self.router.find(host, path, &Method::GET)?;
+        let query = keyed_query(route.caching.as_ref()?, query);
+        Some(Selector::Url { authority: authority.to_owned(), target: target(path, query.as_deref()) })
+    }
+
+    /// Purges everything of all, which frees the memory too, or everything of one tenant.
+    pub fn purge_everything(&self, whose: &Where) -> Receipt {
+        match whose {
+            Where::All => self.cache.purge_everything(),
+            _ => self.cache.purge(&[Selector::Everything], whose),
         }
     }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
-use super::keyed::{Holes, expand, keyed_query, target};
+use super::keyed::{Holes, expand};
 use super::service::Visit;
 use super::shared::Shared;
 use crate::config::{TagSelector, Write};
@@ -59,22 +59,8 @@ impl Drop for Pending {
 /// The written URL, as the route of its GET keys it. No row for a URL that no route caches.
 fn own_url(shared: &Shared, visit: &Visit) -> Vec<Selector> {
     let path = visit.parts.uri.path();
-    url_selector(shared, visit.about.host(), visit.about.authority(), path, visit.parts.uri.query())
-        .into_iter()
-        .collect()
-}
-
-/// The selector of one URL with all its variants, or `None` where no route caches it.
-pub(super) fn url_selector(
-    shared: &Shared,
-    host: &str,
-    authority: &str,
-    path: &str,
-    query: Option<&str>,
-) -> Option<Selector> {
-    let route = shared.router.find(host, path, &Method::GET)?;
-    let query = keyed_query(route.caching.as_ref()?, query);
-    Some(Selector::Url { authority: authority.to_owned(), target: target(path, query.as_deref()) })
+    let (host, authority) = (visit.about.host(), visit.about.authority());
+    shared.url_selector(host, authority, path, visit.parts.uri.query()).into_iter().collect()
 }
 
 /// What a rule of `writes:` purges for this request.

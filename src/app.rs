@@ -1,0 +1,98 @@
+//! The one place that stacks everything: configuration in, running services out.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Config, JwtMaterial};
+use crate::error::{Error, ErrorKind};
+use crate::http::Body;
+use crate::proxy::identify::jwks_http::JwksHttp;
+use crate::proxy::identify::{AskOrigin, BoxFuture, FetchJwks, Identifier};
+use crate::proxy::origin::{Origins, Upstream};
+use crate::proxy::{AccessLog, Inner, Proxy, Shared};
+
+/// Why Larder cannot start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl StartError {
+    /// An error with a sentence for the operator.
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The proxy of a configuration, over the origins that it names.
+///
+/// # Errors
+/// Where something that the configuration names cannot be used, such as a certificate file.
+pub fn proxy(
+    config: &Arc<Config>,
+    clock: Clock,
+    log: impl Write + Send + 'static,
+) -> Result<Proxy<Origins>, StartError> {
+    let origins = Origins::new(&config.origins).map_err(StartError::new)?;
+    let log = AccessLog::new(config.log, log);
+    over(config, origins, clock, log)
+}
+
+/// The proxy of a configuration over any application.
+///
+/// # Errors
+/// As [`proxy`].
+pub fn over<S: Inner>(
+    config: &Arc<Config>,
+    inner: S,
+    clock: Clock,
+    log: AccessLog,
+) -> Result<Proxy<S>, StartError> {
+    let ask = Arc::new(AskThrough(Mutex::new(inner.clone())));
+    let identifier =
+        Identifier::new(&config.identity, clock.clone(), ask, jwks(config)?).map_err(StartError::new)?;
+    let cache = Cache::new(&config.stores, clock);
+    Ok(Proxy::new(Arc::new(Shared::new(config.clone(), identifier, cache, log)), inner))
+}
+
+/// The fetcher of key sets, where the configuration names one.
+fn jwks(config: &Config) -> Result<Arc<dyn FetchJwks>, StartError> {
+    let keys = config.identity.jwt.iter().flat_map(|jwt| &jwt.keys);
+    let mut sets = keys.filter(|key| matches!(key.material, JwtMaterial::Jwks(_)));
+    if sets.next().is_some() {
+        return Ok(Arc::new(JwksHttp::new().map_err(StartError::new)?));
+    }
+    Ok(Arc::new(NoJwks))
+}
+
+struct NoJwks;
+
+impl FetchJwks for NoJwks {
+    fn fetch(&self, _: &Uri) -> BoxFuture<Result<Bytes, Error>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Internal, "no key set is configured")) })
+    }
+}
+
+/// `ask` goes the way of every request to an origin.
+struct AskThrough<S>(Mutex<S>);
+
+impl<S: Inner> AskOrigin for AskThrough<S> {
+    fn ask(&self, origin: usize, mut request: Request<Body>) -> BoxFuture<Result<Response<Body>, Error>> {
+        request.extensions_mut().insert(Upstream(origin));
+        // The lock is for services that are not `Sync`: it is held for the clone only.
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async move { inner.send(request).await })
+    }
+}

@@ -1,0 +1,75 @@
+//! `larder run`: binds, serves until a signal, drains.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{Config, Listener};
+use crate::control::{AdminService, WithVerbs};
+use crate::server::Server;
+
+/// Serves `config` until SIGTERM or SIGINT, then lets requests in flight end.
+pub(super) fn run(config: Config) -> Result<(), Failure> {
+    start_diagnostics();
+    runtime()?.block_on(serve(Arc::new(config)))
+}
+
+/// A runtime with a worker per core.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Diagnostics go to standard error; `LARDER_LOG` chooses levels per module (`info` by default).
+fn start_diagnostics() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LARDER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second call in one process keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+async fn serve(config: Arc<Config>) -> Result<(), Failure> {
+    let proxy = app::proxy(&config, Clock::system(), std::io::stdout())?;
+    let server = Server::bind(&config.listen, config.limits)?;
+    let admin = match &config.admin {
+        Some(admin) => Some(Server::bind(&[Listener { addr: admin.listen, tls: None }], config.limits)?),
+        None => None,
+    };
+    for (addr, listener) in server.local_addrs().iter().zip(&config.listen) {
+        eprintln!("listening on {}://{addr}", if listener.tls.is_some() { "https" } else { "http" });
+    }
+    if let Some(admin) = &admin {
+        admin.local_addrs().iter().for_each(|addr| eprintln!("admin on http://{addr}"));
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+        // An error means that the sender is gone: stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let side_door = AdminService::new(proxy.shared().clone());
+    let clients = server.run(WithVerbs::new(proxy), wait(stopped.clone()));
+    let operators = async {
+        if let Some(admin) = admin {
+            admin.run(side_door, wait(stopped.clone())).await;
+        }
+    };
+    let signals = async {
+        let name = signalled().await?;
+        tracing::info!(signal = name, "stopping: requests in flight may end");
+        stop.send_replace(true);
+        Ok::<(), std::io::Error>(())
+    };
+    let (_, _, signals) = tokio::join!(clients, operators, signals);
+    Ok(signals?)
+}
+
+async fn signalled() -> std::io::Result<&'static str> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => Ok("SIGTERM"),
+        _ = int.recv() => Ok("SIGINT"),
+    }
+}
