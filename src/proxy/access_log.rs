@@ -75,7 +75,7 @@ impl AccessLog {
             return false;
         }
         let nth = self.seen.fetch_add(1, Ordering::Relaxed);
-        status.is_server_error() || (self.every > 0 && nth % self.every == 0)
+        status.is_server_error() || (self.every > 0 && nth.is_multiple_of(self.every))
     }
 
     /// Hands a record over.

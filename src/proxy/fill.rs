@@ -18,9 +18,8 @@ use tokio::sync::oneshot;
 use super::exceptions::{Answer, rule};
 use super::identify::Generation;
 use super::keyed::Keyed;
-use super::respond::{Verdict, XCache};
 use super::shared::{Inner, Shared};
-use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, Want, variant_key};
+use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
 use crate::error::{BoxError, Error, ErrorKind};
@@ -388,21 +387,4 @@ fn broken(error: &BoxError) -> Error {
         Some(error) => error.clone(),
         None => Error::new(ErrorKind::OriginBroken, "the application broke its answer off"),
     }
-}
-
-/// Which fill a job accepts at first.
-pub(super) fn first_want(wishes: &Wishes) -> Want {
-    if wishes.refresh.is_some() { Want::New } else { Want::Any }
-}
-
-/// The word for an answer that came from the origin just now.
-pub(super) fn fetched_word(wishes: &Wishes) -> XCache {
-    if wishes.refresh.is_some() { XCache::Refresh } else { XCache::Miss }
-}
-
-/// Marks a verdict as one that came out of a shared fill.
-pub(super) fn of_fill(verdict: &mut Verdict, head: &SharedHead, led: bool) {
-    verdict.stored = head.stored;
-    verdict.collapsed = !led;
-    verdict.forwarded = Some(head.status);
 }

@@ -184,7 +184,7 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
 }
 
 fn query_names(template: &Template) -> Vec<&str> {
-    let named = |piece| if let &Piece::Query(ref name) = piece { Some(name.as_str()) } else { None };
+    let named = |piece| if let Piece::Query(name) = piece { Some(name.as_str()) } else { None };
     template.0.iter().filter_map(named).collect()
 }
 

@@ -2,17 +2,21 @@
 
 mod access_log;
 mod exceptions;
+mod fetch;
 mod fill;
 pub mod identify;
 mod keyed;
 pub mod origin;
 mod origin_request;
+mod pass;
+mod plan;
 mod rescue;
 mod respond;
 pub mod route;
 pub mod sanitize;
 mod service;
 mod shared;
+mod told;
 mod wishes;
 mod write;
 

@@ -1,0 +1,264 @@
+//! Fetch: a request that the store cannot answer leads a fill or waits for one, and answers with what comes out.
+//!
+//! The join rule (docs/architecture.md): a request may take any fill that began after it arrived; an older one only if no
+//! purge since covers it; failing that, all such requests join one new fill. Nobody waits for more than a few.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use tokio::sync::oneshot;
+
+use super::fill::{FillTask, Job};
+use super::origin::Upstream;
+use super::origin_request::fill_request;
+use super::plan::Plan;
+use super::rescue::rescue;
+use super::respond::{Source, Verdict, XCache};
+use super::service::{Proxy, Visit};
+use super::shared::Inner;
+use super::wishes::CHOICE;
+use crate::cache::{Attach, Fill, Lookup, Outcome, SharedHead, Want, variant_key};
+use crate::error::Error;
+use crate::http::Body;
+use crate::key::CacheKey;
+use crate::policy::decide::may_stand_in;
+use crate::policy::{Reason, Validity};
+use crate::stored::{Position, StoredResponse};
+
+/// How many fills a request waits for at most: one that proves purged, one for other variants, one more.
+const ROUNDS: usize = 3;
+
+/// The answer that could not be shared, for the request whose fill fetched it.
+type Private = oneshot::Receiver<Response<Body>>;
+
+/// What a request fetches, and what it may fall back on.
+struct Errand {
+    visit: Visit,
+    plan: Plan,
+    reason: Reason,
+    /// The stored response that was not good enough.
+    old: Option<Arc<StoredResponse>>,
+    job: Arc<Job>,
+    /// The client's own request held a credential that the fill's does not.
+    dropped_credential: bool,
+    /// `current` when the request came.
+    since: Position,
+}
+
+impl<S: Inner> Proxy<S> {
+    /// Fills in the background: the stale answer is already on its way.
+    pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
+        let key = variant.unwrap_or(&plan.keyed.key);
+        if let Attach::Lead(leader) = self.shared.cache.attach(key, Want::Any) {
+            let (job, _) = self.job(visit, plan);
+            let (private, _) = oneshot::channel();
+            let (shared, inner) = (self.shared.clone(), self.inner.clone());
+            tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
+        }
+    }
+
+    fn job(&self, visit: &Visit, plan: &Plan) -> (Job, bool) {
+        let busting = plan.asked.wishes.refresh.is_some();
+        let mut request =
+            fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
+        request.parts.headers.remove(CHOICE);
+        request.parts.extensions.insert(Upstream(visit.route.origin));
+        let job = Job {
+            caching: plan.caching.clone(),
+            keyed: plan.keyed.clone(),
+            request: request.parts,
+            arrived: visit.arrived,
+            wishes: plan.asked.wishes,
+            max_ttl: plan.asked.max_ttl,
+            generation: visit.who.generation.clone(),
+            whole: busting,
+        };
+        (job, request.dropped_credential)
+    }
+
+    /// Leads or waits, and answers with what comes out.
+    pub(super) async fn fetch(
+        self,
+        visit: Visit,
+        plan: Plan,
+        reason: Reason,
+        old: Option<Arc<StoredResponse>>,
+        variant: Option<CacheKey>,
+    ) -> Response<Body> {
+        let since = self.shared.cache.current(plan.keyed.coverage().stripe());
+        let (job, dropped_credential) = self.job(&visit, &plan);
+        let mut key = variant.unwrap_or_else(|| plan.keyed.key.clone());
+        let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
+        let errand = Errand { visit, plan, reason, old, job: Arc::new(job), dropped_credential, since };
+        for _ in 0..ROUNDS {
+            let (fill, private) = self.attach(&errand.job, &key, want);
+            let led = private.is_some();
+            match fill.outcome().await {
+                Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, led) {
+                    Ok(response) => return response,
+                    Err(other) => key = other.unwrap_or(key),
+                },
+                Outcome::Stored(stored, how) => {
+                    if let Some(response) = self.stored(&errand, &key, &stored, how, led) {
+                        return response;
+                    }
+                }
+                Outcome::NotShared(why, status) => {
+                    return self.not_shared(errand, private, why, status).await;
+                }
+                Outcome::Failed(error) => return self.no_answer(&errand, &error),
+            }
+            want = Want::Since(errand.since);
+        }
+        self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
+    }
+
+    /// Joins the fill that runs, or leads a new one in a task of its own.
+    fn attach(&self, job: &Arc<Job>, key: &CacheKey, want: Want) -> (Arc<Fill>, Option<Private>) {
+        match self.shared.cache.attach(key, want) {
+            Attach::Join(fill) => (fill, None),
+            Attach::Lead(leader) => {
+                let (private, receiver) = oneshot::channel();
+                let fill = leader.fill();
+                let (shared, inner, job) = (self.shared.clone(), self.inner.clone(), job.clone());
+                tokio::spawn(FillTask { shared, inner, job, leader, private }.run());
+                (fill, Some(receiver))
+            }
+        }
+    }
+
+    /// The answer as it comes in, if it fits this request and no purge covers it. If it is another variant, the error is
+    /// the key of this request's.
+    fn streaming(
+        &self,
+        errand: &Errand,
+        fill: &Fill,
+        head: &SharedHead,
+        led: bool,
+    ) -> Result<Response<Body>, Option<CacheKey>> {
+        if let Some(fetched) = &head.variant {
+            let own = variant_key(&errand.plan.keyed.key, &head.vary, &errand.job.request.headers);
+            if own.as_ref() != Some(fetched) {
+                return Err(own);
+            }
+        }
+        if !self.is_current(fill, head, errand.since) {
+            return Err(None);
+        }
+        let reader = head.body.reader().ok_or(None)?;
+        let plan = &errand.plan;
+        let word = if plan.asked.wishes.refresh.is_some() { XCache::Refresh } else { XCache::Miss };
+        let mut verdict = plan.verdict(word, errand.reason, Source::Origin);
+        verdict.stored = head.stored;
+        verdict.collapsed = !led;
+        verdict.forwarded = Some(head.status);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers.clone();
+        if errand.visit.parts.method != Method::HEAD {
+            *response.body_mut() = Body::wrap(reader);
+        }
+        Ok(self.finish(self.told(&errand.visit), response, &verdict))
+    }
+
+    /// A fill that began after this request came is good; an older one only if no purge since covers it.
+    fn is_current(&self, fill: &Fill, head: &SharedHead, since: Position) -> bool {
+        fill.begun().is_some_and(|begun| {
+            begun.at >= since || self.shared.cache.check_fill(&head.selectors, begun.at) == Validity::Valid
+        })
+    }
+
+    /// The stored response that the fill came out with: validated, or brought by another fill meanwhile.
+    fn stored(
+        &self,
+        errand: &Errand,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        how: Reason,
+        led: bool,
+    ) -> Option<Response<Body>> {
+        if self.shared.cache.check(stored) != Validity::Valid || !self.is_own_variant(errand, key, stored) {
+            return None;
+        }
+        let fresh = how == Reason::Fresh;
+        let (word, source) =
+            if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
+        let mut verdict = errand.plan.verdict(word, how, source);
+        verdict.collapsed = !led;
+        verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
+        Some(self.serve(&errand.visit, stored, &verdict, self.shared.now()))
+    }
+
+    /// Whether a stored response that a fill of `key` came out with is the one for this request. Under a variant's own key
+    /// it is; under the key of all variants it is looked up.
+    fn is_own_variant(&self, errand: &Errand, key: &CacheKey, stored: &Arc<StoredResponse>) -> bool {
+        let plan = &errand.plan;
+        if *key != plan.keyed.key {
+            return true;
+        }
+        let now = self.shared.now();
+        match self.shared.cache.lookup(plan.caching.tier.store, key, &errand.job.request.headers, now) {
+            (Lookup::Found(found, _), _) => Arc::ptr_eq(&found, stored) || found.ticket >= stored.ticket,
+            (Lookup::OtherVariants, _) => false,
+            // It was not kept, or is gone already: without variants it answers everybody who waited.
+            (Lookup::Absent, _) => true,
+        }
+    }
+
+    /// The answer may not be shared: a stale one stands in for a failure, the one whose request it was gets it, everybody
+    /// else asks for themselves.
+    async fn not_shared(
+        self,
+        errand: Errand,
+        private: Option<Private>,
+        why: Reason,
+        status: StatusCode,
+    ) -> Response<Body> {
+        if is_failure(status)
+            && let Some(stale) = self.stand_in(&errand)
+        {
+            return stale;
+        }
+        let own = match private {
+            Some(private) if !errand.dropped_credential => private.await.ok(),
+            _ => None,
+        };
+        let Some(mut response) = own else {
+            return self.pass(errand.visit, why, errand.plan.asked.denied).await;
+        };
+        let mut verdict = errand.plan.verdict(XCache::Bypass, why, Source::Origin);
+        verdict.forwarded = Some(response.status());
+        if errand.visit.parts.method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        if let Some(credential) = self.shared.identifier.credential(&errand.visit.parts) {
+            self.shared.identifier.set_cookie(&credential, response.headers());
+        }
+        self.finish(self.told(&errand.visit), response, &verdict)
+    }
+
+    fn no_answer(&self, errand: &Errand, error: &Error) -> Response<Body> {
+        if let Some(stale) = self.stand_in(errand) {
+            return stale;
+        }
+        let (_, failed) = rescue(error);
+        let verdict = Verdict { key: Some(errand.plan.keyed.key.clone()), ..failed };
+        self.failed(&self.told(&errand.visit), error, verdict)
+    }
+
+    /// The stale response, where it may stand in for an origin that failed (RFC 5861 section 4).
+    fn stand_in(&self, errand: &Errand) -> Option<Response<Body>> {
+        let now = self.shared.now();
+        let old = errand.old.as_ref()?;
+        if !may_stand_in(&old.freshness, self.shared.cache.check(old), now) {
+            return None;
+        }
+        let verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        Some(self.serve(&errand.visit, old, &verdict, now))
+    }
+}
+
+/// Statuses for which a stale response may stand in (RFC 5861 section 4).
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}

@@ -1,0 +1,76 @@
+//! Requests that go to the application as they are: passes and writes.
+
+use http::{Request, Response};
+
+use super::origin::Upstream;
+use super::origin_request::pass_request;
+use super::rescue::rescue;
+use super::respond::{Source, Verdict, XCache};
+use super::service::{Proxy, Visit};
+use super::shared::Inner;
+use super::wishes::CHOICE;
+use super::write::Pending;
+use crate::error::Error;
+use crate::http::Body;
+use crate::policy::Reason;
+
+impl<S: Inner> Proxy<S> {
+    /// Passes the request through as it is, and the answer back; neither read nor stored.
+    pub(super) async fn pass(self, visit: Visit, reason: Reason, denied: Option<Reason>) -> Response<Body> {
+        let told = self.told(&visit);
+        let mut verdict = Verdict::new(XCache::Bypass, reason, Source::Origin);
+        verdict.also = denied;
+        let credential = self.shared.identifier.credential(&visit.parts);
+        // A logout is a GET in some applications: the guard ends the credential before and after.
+        let ending = self.shared.identifier.unsafe_request(&visit.parts);
+        match self.clone().send_as_is(visit).await {
+            Ok(response) => {
+                if let Some(credential) = credential {
+                    self.shared.identifier.set_cookie(&credential, response.headers());
+                }
+                drop(ending);
+                verdict.forwarded = Some(response.status());
+                self.finish(told, response, &verdict)
+            }
+            Err(error) => {
+                let (_, mut failed) = rescue(&error);
+                failed.also = denied;
+                self.failed(&told, &error, failed)
+            }
+        }
+    }
+
+    /// Sends the client's own request to the origin of its route.
+    pub(super) async fn send_as_is(mut self, visit: Visit) -> Result<Response<Body>, Error> {
+        let Visit { mut parts, body, about, route, .. } = visit;
+        parts.headers.remove(CHOICE);
+        pass_request(&mut parts, &about, route.caching.as_deref());
+        parts.extensions.insert(Upstream(route.origin));
+        self.inner.send(Request::from_parts(parts, body)).await
+    }
+
+    /// An unsafe method: passed, and what it changed is purged before the writer hears of it.
+    pub(super) async fn write(self, visit: Visit) -> Response<Body> {
+        let told = self.told(&visit);
+        let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
+        let credential = self.shared.identifier.credential(&visit.parts);
+        let ending = self.shared.identifier.unsafe_request(&visit.parts);
+        let pending = Pending::of(self.shared.clone(), &visit);
+        match self.clone().send_as_is(visit).await {
+            Ok(response) => {
+                pending.answered(response.status());
+                if let Some(credential) = credential {
+                    self.shared.identifier.set_cookie(&credential, response.headers());
+                }
+                drop(ending);
+                verdict.forwarded = Some(response.status());
+                self.finish(told, response, &verdict)
+            }
+            Err(error) => {
+                pending.failed(&error);
+                let (_, verdict) = rescue(&error);
+                self.failed(&told, &error, verdict)
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether the cache has a part in a request, and which: the step between identify and lookup.
+
+use std::sync::Arc;
+
+use http::Method;
+use http_body::Body as HttpBody;
+
+use super::keyed::{Keyed, keyed};
+use super::respond::{Source, Verdict, XCache};
+use super::service::{Proxy, Visit};
+use super::shared::Inner;
+use super::wishes::{Asked, allowed, asked};
+use crate::config::{Allow, Caching, OnlyIf};
+use crate::http::query;
+use crate::policy::Reason;
+
+/// A request that may be answered from the cache.
+pub(super) struct Plan {
+    pub(super) caching: Arc<Caching>,
+    pub(super) keyed: Arc<Keyed>,
+    pub(super) asked: Asked,
+}
+
+/// Why the cache has no part in a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoPlan {
+    pub(super) reason: Reason,
+    /// What was asked for in vain, besides.
+    pub(super) denied: Option<Reason>,
+}
+
+impl Plan {
+    /// A verdict on this request.
+    pub(super) fn verdict(&self, x_cache: XCache, reason: Reason, source: Source) -> Verdict {
+        let mut verdict = Verdict::new(x_cache, reason, source);
+        verdict.also = self.asked.denied;
+        verdict.key = Some(self.keyed.key.clone());
+        verdict.show_key = self.asked.show_key;
+        verdict
+    }
+}
+
+impl<S: Inner> Proxy<S> {
+    /// Whether the cache has a part in this request; if not, why.
+    pub(super) fn plan(&self, visit: &Visit) -> Result<Plan, NoPlan> {
+        let plain = |reason| NoPlan { reason, denied: None };
+        let caching = visit.route.caching.as_ref().ok_or(plain(Reason::NoTier))?;
+        if let Some(reason) = not_for_the_cache(visit, caching) {
+            return Err(plain(reason));
+        }
+        let about = &visit.about;
+        let keyed = keyed(
+            about.https,
+            about.authority(),
+            &visit.route,
+            caching,
+            &visit.who.identity,
+            &visit.parts,
+            visit.arrived,
+        )
+        .map_err(plain)?;
+        let budget = &self.shared.budget;
+        let asked = asked(&visit.parts, caching, &visit.who.identity, &keyed.key, budget, visit.arrived);
+        if asked.bypass {
+            return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
+        }
+        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked })
+    }
+}
+/// Why a request of a cached route has nothing to do with the cache.
+fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
+    let parts = &visit.parts;
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return Some(Reason::Method);
+    }
+    if visit.about.upgrade {
+        return Some(Reason::Upgrade);
+    }
+    if !visit.body.is_end_stream() {
+        return Some(Reason::GetWithBody);
+    }
+    if visit.who.invalid {
+        return Some(Reason::InvalidToken);
+    }
+    if parts.headers.contains_key(http::header::RANGE) {
+        return Some(Reason::RangeRequest);
+    }
+    (!holds(&caching.only_if, visit)).then_some(Reason::OnlyIf)
+}
+
+/// Whether the route's condition on the request holds.
+fn holds(only_if: &OnlyIf, visit: &Visit) -> bool {
+    let role = only_if.role.is_empty() || allowed(&Allow::Roles(only_if.role.clone()), &visit.who.identity);
+    let one_of = |wanted: &[String], values: &mut dyn Iterator<Item = String>| {
+        let mut values = values.peekable();
+        values.peek().is_some() && values.all(|value| wanted.is_empty() || wanted.contains(&value))
+    };
+    let query = visit.parts.uri.query().unwrap_or_default();
+    role && only_if.query.iter().all(|(name, wanted)| {
+        let named = query::pairs(query).filter(|pair| query::is_named(pair.name, name));
+        one_of(wanted, &mut named.filter_map(|pair| query::decode(pair.value).map(|v| v.into_owned())))
+    }) && only_if.header.iter().all(|(name, wanted)| {
+        let values = visit.parts.headers.get_all(name).iter();
+        one_of(wanted, &mut values.filter_map(|value| value.to_str().ok().map(str::to_owned)))
+    })
+}

@@ -1,0 +1,104 @@
+//! The last step of every way through the proxy: the answer gets its fields, and the log its line.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::access_log::Record;
+use super::rescue::rescue;
+use super::respond::{Verdict, from_stored};
+use super::service::{Proxy, Visit};
+use super::shared::Inner;
+use crate::clock::Now;
+use crate::config::Route;
+use crate::error::Error;
+use crate::http::Body;
+use crate::stored::StoredResponse;
+
+/// What the log needs of a request that is gone.
+#[derive(Clone)]
+pub(super) struct Told {
+    method: Method,
+    host: String,
+    path: String,
+    route: Option<Arc<Route>>,
+    tenant: Option<Arc<str>>,
+    arrived: Now,
+}
+
+impl Told {
+    pub(super) fn of(parts: &Parts, arrived: Now) -> Self {
+        let host = parts.headers.get(http::header::HOST).and_then(|h| h.to_str().ok());
+        let host = host.or(parts.uri.host()).unwrap_or_default().to_owned();
+        let path = parts.uri.path().to_owned();
+        Self { method: parts.method.clone(), host, path, route: None, tenant: None, arrived }
+    }
+}
+
+impl<S: Inner> Proxy<S> {
+    /// Answers from a stored response.
+    pub(super) fn serve(
+        &self,
+        visit: &Visit,
+        stored: &StoredResponse,
+        verdict: &Verdict,
+        now: Now,
+    ) -> Response<Body> {
+        let response = from_stored(&visit.parts.method, &visit.parts.headers, stored, verdict, now);
+        if self.shared.log.wants(response.status()) {
+            self.log(self.told(visit), response.status(), verdict);
+        }
+        response
+    }
+
+    pub(super) fn told(&self, visit: &Visit) -> Told {
+        let tenant = visit.who.identity.tenant.as_ref().map(|tenant| tenant.name.clone());
+        Told { route: Some(visit.route.clone()), tenant, ..Told::of(&visit.parts, visit.arrived) }
+    }
+
+    /// Answers with what the origin said.
+    pub(super) fn finish(
+        &self,
+        told: Told,
+        mut response: Response<Body>,
+        verdict: &Verdict,
+    ) -> Response<Body> {
+        verdict.write(response.headers_mut(), None);
+        if self.shared.log.wants(response.status()) {
+            self.log(told, response.status(), verdict);
+        }
+        response
+    }
+
+    /// Answers a request that is refused before it has a place in the cache.
+    pub(super) fn refused(&self, told: &Told, error: &Error) -> Response<Body> {
+        let (_, verdict) = rescue(error);
+        self.failed(told, error, verdict)
+    }
+
+    /// Answers with an error.
+    pub(super) fn failed(&self, told: &Told, error: &Error, verdict: Verdict) -> Response<Body> {
+        let (mut response, _) = rescue(error);
+        verdict.write(response.headers_mut(), None);
+        if self.shared.log.wants(response.status()) {
+            self.log(told.clone(), response.status(), &verdict);
+        }
+        response
+    }
+
+    fn log(&self, told: Told, status: StatusCode, verdict: &Verdict) {
+        let now = self.shared.now();
+        self.shared.log.tell(Record {
+            at: told.arrived.wall,
+            method: told.method,
+            host: told.host,
+            path: told.path,
+            route: told.route.map(|route| route.name.clone()),
+            tenant: told.tenant,
+            status,
+            verdict: verdict.clone(),
+            took: now.mono.saturating_sub(told.arrived.mono),
+        });
+    }
+}
