@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use larder::config::read::ReadContext;
 use larder::config::{
-    Allow, Capacity, Config, JwtMaterial, Piece, QueryRule, Share, Source, TagSelector, Template, Ttl, VaryOn,
-    schema, tree,
+    Allow, Capacity, Config, JwtMaterial, Piece, QueryRule, Share, Source, TagSelector, Template, Ttl,
+    VaryOn, schema, tree,
 };
 use proptest::prelude::*;
 
@@ -88,13 +88,15 @@ fn a_secret_is_in_no_error() {
     assert!(!format!("{:?}", good(&format!("{ADMIN}{LEAST}"))).contains(GOOD));
 }
 
-const LEAST: &str = "origins: { app: { url: \"http://127.0.0.1:8000\" } }\nroutes: [{ name: all, path: \"/{*rest}\" }]\n";
+const LEAST: &str =
+    "origins: { app: { url: \"http://127.0.0.1:8000\" } }\nroutes: [{ name: all, path: \"/{*rest}\" }]\n";
 const ADMIN: &str =
     "admin: { listen: 127.0.0.1:0, tokens: [{ name: a, role: admin, secret: { env: GOOD } }] }\n";
 
 #[test]
 fn all_errors_of_a_file_come_at_once_and_in_its_order() {
-    let text = "listen: here\norigins: { app: { url: nowhere, timeout: 1 } }\nroutes: [{ nam: a, path: a }]\n";
+    let text =
+        "listen: here\norigins: { app: { url: nowhere, timeout: 1 } }\nroutes: [{ nam: a, path: a }]\n";
     let errors = Config::from_yaml(text, &context()).unwrap_err();
     let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
     assert_eq!(places, [(1, 9), (2, 24), (2, 42), (3, 10), (3, 12), (3, 26)]);
@@ -112,7 +114,10 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!(config.stores.len(), 1);
     assert_eq!((&*config.stores[0].name, config.stores[0].capacity), ("default", Capacity::Bytes(256 << 20)));
     assert_eq!(config.stores[0].max_object, 32 << 20);
-    assert_eq!((config.limits.uri, config.limits.header_bytes, config.limits.header_count), (8192, 32768, 100));
+    assert_eq!(
+        (config.limits.uri, config.limits.header_bytes, config.limits.header_count),
+        (8192, 32768, 100)
+    );
     assert!(config.log.requests && !config.log.json);
     assert!(config.routes[0].caching.is_none());
 }
@@ -212,7 +217,9 @@ fn keys_and_certificates_are_checked_when_the_file_is_read() {
     std::fs::write(folder.path().join("other.pem"), other.signing_key.serialize_pem()).unwrap();
     let context = ReadContext::of(&folder.path().join("larder.yaml"));
     let tls = |key: &str| {
-        let text = format!("listen: [127.0.0.1:0, {{ address: 127.0.0.1:0, tls: {{ cert: cert.pem, key: {key} }} }}]\n{LEAST}");
+        let text = format!(
+            "listen: [127.0.0.1:0, {{ address: 127.0.0.1:0, tls: {{ cert: cert.pem, key: {key} }} }}]\n{LEAST}"
+        );
         Config::from_yaml(&text, &context)
     };
     assert!(tls("key.pem").unwrap().listen[1].tls.is_some());
@@ -246,9 +253,14 @@ fn deep_and_large_texts_are_refused_without_harm() {
 
 #[test]
 fn ten_thousand_routes_are_read_and_only_the_one_that_cannot_match_is_refused() {
-    let mut text = String::from("origins: { app: { url: \"http://a:1\" } }\ntiers: { t: { ttl: 1m } }\nroutes:\n");
+    let mut text =
+        String::from("origins: { app: { url: \"http://a:1\" } }\ntiers: { t: { ttl: 1m } }\nroutes:\n");
     for n in 0..10_000 {
-        writeln!(text, "  - {{ name: r{n}, path: \"/api/{{kind}}/r{n}/{{*rest}}\", tier: t, share: public }}").unwrap();
+        writeln!(
+            text,
+            "  - {{ name: r{n}, path: \"/api/{{kind}}/r{n}/{{*rest}}\", tier: t, share: public }}"
+        )
+        .unwrap();
     }
     assert_eq!(good(&text).routes.len(), 10_000);
     text.push_str("  - { name: last, path: \"/api/x/r5000/y\" }\n");
@@ -311,7 +323,8 @@ fn the_reference_says_what_the_reader_takes() {
     for (title, table) in schema::reference_tables() {
         let begin = format!("<!-- keys of {title} -->\n");
         let end = "<!-- end of keys -->";
-        let from = fresh.find(&begin).unwrap_or_else(|| panic!("{path} has no place for `{begin}`")) + begin.len();
+        let from =
+            fresh.find(&begin).unwrap_or_else(|| panic!("{path} has no place for `{begin}`")) + begin.len();
         let to = from + fresh[from..].find(end).unwrap();
         fresh.replace_range(from..to, &format!("{table}\n"));
         assert!(fresh.contains(&format!("# `{title}`\n")), "{path} has no heading for `{title}`");
@@ -341,9 +354,46 @@ fn the_files_in_the_reference_read() {
 fn mutated() -> impl Strategy<Value = String> {
     let texts: Vec<String> = examples().into_iter().map(|(_, text)| text).collect();
     let snippets = prop::sample::select(vec![
-        "", " ", "\n", "  ", "- ", ": ", "{", "}", "[", "]", "\"", "'", "0", "-1", "1e9", "true", "~", "*", "&a", "*a",
-        "!!str ", "|\n", ">-\n", "---\n", "? ", "#", "\t", "\u{1f980}", "{tenant}", "{{", "ttl", "5m", "path", "\r\n", "%",
-        "@", "`", "\u{85}", "\0", "<<: ",
+        "",
+        " ",
+        "\n",
+        "  ",
+        "- ",
+        ": ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "'",
+        "0",
+        "-1",
+        "1e9",
+        "true",
+        "~",
+        "*",
+        "&a",
+        "*a",
+        "!!str ",
+        "|\n",
+        ">-\n",
+        "---\n",
+        "? ",
+        "#",
+        "\t",
+        "\u{1f980}",
+        "{tenant}",
+        "{{",
+        "ttl",
+        "5m",
+        "path",
+        "\r\n",
+        "%",
+        "@",
+        "`",
+        "\u{85}",
+        "\0",
+        "<<: ",
     ]);
     let edits = prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, snippets), 1..6);
     (prop::sample::select(texts), edits).prop_map(|(mut text, edits)| {

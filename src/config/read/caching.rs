@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::super::tree::Pos;
 use super::super::{Allow, Bust, Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
 use super::Cx;
-use super::identity::Facts;
+use super::identity::{Facts, list_name};
 use super::route_words::{Conditions, OverrideWord, RawBust, RawRoute, RawVary, RawWho, VaryWord, WhoWord};
 use super::section::{At, Slot};
 use super::storage::Tiers;
 use super::template;
 use super::values::OneOrMany;
-use super::words::{RawConfig, ScalarOr};
+use super::words::{Asked, RawConfig, ScalarOr};
 
 /// Query parameters that follow people around and select nothing.
 pub(super) const TRACKING: [&str; 24] = [
@@ -119,7 +119,24 @@ pub(super) fn read(
         choices: choices?,
     };
     templates(raw, &caching, facts, cx);
+    identity_goes_on(raw, &caching, facts, cx);
     Some(Some(caching))
+}
+
+/// An application that does not see the parameter which names the tenant would answer for another one.
+fn identity_goes_on(raw: &RawRoute, caching: &Caching, facts: &Facts, cx: &mut Cx<'_>) {
+    let Some(rule) = raw.query.given() else { return };
+    for (asked, name) in &facts.parameters {
+        let keyed = match asked {
+            Asked::Tenant => caching.share != Share::Public,
+            Asked::User => caching.share == Share::User,
+            Asked::Role => caching.vary_on.contains(&VaryOn::Role),
+        };
+        if keyed && !template::kept(&caching.query, name) {
+            let message = format!("`query` drops `{name}`, which names the {}", list_name(*asked));
+            cx.error(rule.pos, message, "keep it: without it the application would answer for somebody else");
+        }
+    }
 }
 
 fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {

@@ -11,7 +11,7 @@ use super::words::{Asked, RawAsk, RawConfig, RawEntitled, RawIdentity, RawSource
 use super::{Cx, jwt};
 
 /// Which identities the file can give. What was refused counts as given: it has its own error.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub(super) tenant: bool,
     pub(super) user: bool,
@@ -19,6 +19,8 @@ pub(super) struct Facts {
     /// Tenant or user has a verified source.
     pub(super) verified: bool,
     pub(super) verified_role: bool,
+    /// The query parameters that name tenant, user or role.
+    pub(super) parameters: Vec<(Asked, String)>,
 }
 
 /// Reads the identity, and says what it can give.
@@ -26,7 +28,16 @@ pub(super) fn read(raw: &RawConfig, origins: &Names<'_>, cx: &mut Cx<'_>) -> (Op
     match &raw.identity {
         Slot::Absent => (Some(Identity::default()), Facts::default()),
         Slot::Bad => {
-            (None, Facts { tenant: true, user: true, role: true, verified: true, verified_role: true })
+            let parameters = Vec::new();
+            let all = Facts {
+                tenant: true,
+                user: true,
+                role: true,
+                verified: true,
+                verified_role: true,
+                parameters,
+            };
+            (None, all)
         }
         Slot::Given(raw) => {
             let facts = facts(raw);
@@ -52,7 +63,19 @@ fn facts(raw: &RawIdentity) -> Facts {
         role: any(&raw.role),
         verified: verified(&raw.tenant) || verified(&raw.user),
         verified_role: verified(&raw.role),
+        parameters: parameters(raw),
     }
+}
+
+fn parameters(raw: &RawIdentity) -> Vec<(Asked, String)> {
+    let lists = [(Asked::Tenant, &raw.tenant), (Asked::User, &raw.user), (Asked::Role, &raw.role)];
+    let named = |(asked, slot): (Asked, &Slot<List<RawSource>>)| {
+        let sources = slot.get().map(|list| list.0.as_slice()).unwrap_or_default();
+        let names =
+            sources.iter().filter_map(|source| source.query.get()).map(|name| (asked, name.0.clone()));
+        names.collect::<Vec<_>>()
+    };
+    lists.into_iter().flat_map(named).collect()
 }
 
 fn is_verified(source: &RawSource) -> bool {
@@ -222,7 +245,7 @@ fn needs_jwt(raw: &RawIdentity, pos: Pos, cx: &mut Cx<'_>) {
     }
 }
 
-fn list_name(list: Asked) -> &'static str {
+pub(super) fn list_name(list: Asked) -> &'static str {
     match list {
         Asked::Tenant => "tenant",
         Asked::User => "user",

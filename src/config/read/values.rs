@@ -139,12 +139,18 @@ fn parse_text(text: &str) -> Result<String, Wrong> {
     }
 }
 
-text_value!(/// A name: letters, digits, `_`, `.` and `-`.
-    Name(String), "a name", "shop", Some(NAME), parse_name);
-text_value!(/// Any text that is not empty.
-    Text(String), "a text", "text", None, parse_text);
-text_value!(/// A path in the file system, relative to the folder of the configuration.
-    FileName(String), "a file", "tls/key.pem", None, parse_text);
+text_value! {
+    /// A name: letters, digits, `_`, `.` and `-`.
+    Name(String), "a name", "shop", Some(NAME), parse_name
+}
+text_value! {
+    /// Any text that is not empty.
+    Text(String), "a text", "text", None, parse_text
+}
+text_value! {
+    /// A path in the file system, relative to the folder of the configuration.
+    FileName(String), "a file", "tls/key.pem", None, parse_text
+}
 
 /// The regular expression of durations.
 const DURATION: &str = "^[0-9]+(ms|s|m|h|d)$";

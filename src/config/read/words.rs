@@ -45,7 +45,12 @@ impl FromNode for Off {
         {
             return Some(Self);
         }
-        mismatch(node, "`false` or a mapping", "write `false`, or `key: value` pairs", errors);
+        mismatch(
+            node,
+            "`false`",
+            "`false` switches it off; otherwise say how, with `key: value` pairs",
+            errors,
+        );
         None
     }
 
@@ -300,7 +305,7 @@ section! {
 section! {
     /// One source of tenant, user or role. `jwt`, `ask`, `header` and an entitled `query` are *verified*; `host`, `path`,
     /// `cookie` and `query` are only *claimed* by the client, and never share a stored response with verified ones.
-    RawSource "identity.tenant, user, role", one_of [jwt, ask, header, host, path, cookie, query];
+    RawSource "a source", one_of [jwt, ask, header, host, path, cookie, query];
     /// A claim of the token; a dotted path reaches into objects.
     jwt: Text = optional;
     /// The application's word: the name of the list that this source stands in.
