@@ -4,10 +4,11 @@ use http::HeaderName;
 
 use super::super::tree::Pos;
 use super::super::{Ask, Entitled, HostPattern, Identity, Source};
+use super::collections::{Entry, List, OneOrMany};
+use super::identity_words::{Asked, RawAsk, RawEntitled, RawIdentity, RawSource};
 use super::names::Names;
 use super::section::{At, Slot};
-use super::values::{List, OneOrMany};
-use super::words::{Asked, RawAsk, RawConfig, RawEntitled, RawIdentity, RawSource};
+use super::words::RawConfig;
 use super::{Cx, jwt};
 
 /// Which identities the file can give. What was refused counts as given: it has its own error.
@@ -127,7 +128,7 @@ fn scopes(raw: &RawIdentity, facts: &Facts, cx: &mut Cx<'_>) -> Vec<(String, Str
         let help = "add one to `identity.role`: `[{ jwt: role }]`";
         cx.error(scopes.pos, "`scopes` needs a verified source of the role", help);
     }
-    let pair = |entry: &super::values::Entry<super::values::Text>| {
+    let pair = |entry: &Entry<super::values::Text>| {
         Some((entry.name.value.clone(), entry.value.as_ref()?.0.clone()))
     };
     scopes.0.iter().filter_map(pair).collect()

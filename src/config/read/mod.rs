@@ -5,10 +5,12 @@
 //! operator sees all of them at once; a configuration comes out only when there was none.
 
 mod caching;
+mod collections;
 mod error;
 mod files;
 mod http_values;
 mod identity;
+mod identity_words;
 mod jwt;
 mod names;
 mod reach;
@@ -20,6 +22,7 @@ mod storage;
 mod suggest;
 mod template;
 mod values;
+mod who;
 pub(super) mod words;
 mod writes;
 
@@ -29,11 +32,11 @@ use std::sync::Arc;
 
 use super::tree::{self, Kind, Node, Pos};
 use super::{Config, Limits, Log};
+use collections::Named;
 use error::Errors;
 pub use error::{ConfigError, ConfigErrors};
 use names::Names;
 use section::FromNode;
-use values::Named;
 use words::RawConfig;
 
 /// What a file is read with: its name, its folder, and the environment.

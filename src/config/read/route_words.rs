@@ -2,6 +2,7 @@
 
 use super::super::tree::{Kind, Node};
 use super::super::{Eviction, Share};
+use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
 use super::section::{At, FromNode, Shape, mismatch, section};

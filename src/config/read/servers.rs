@@ -118,7 +118,7 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
             ca,
         }))
     };
-    let entry = |entry: &super::values::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);
+    let entry = |entry: &super::collections::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);
     Some(named.0.iter().filter_map(entry).collect())
 }
 
