@@ -1,4 +1,5 @@
 //! The configuration: every error with its place and its help, the examples, the schema, the reference.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by a panic
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

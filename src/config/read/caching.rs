@@ -6,10 +6,11 @@ use super::super::tree::Pos;
 use super::super::{Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
 use super::Cx;
 use super::collections::OneOrMany;
-use super::identity::{Facts, list_name};
+use super::identity::Facts;
 use super::identity_words::Asked;
 use super::route_words::{Conditions, OverrideWord, RawRoute, RawVary, VaryWord};
 use super::section::{At, Slot};
+use super::sources::list_name;
 use super::storage::Tiers;
 use super::template;
 use super::who::{self, Defaults};
@@ -59,10 +60,20 @@ pub(super) fn read(
         }
         Slot::Given(name) => tiers.names.find(name, cx),
     };
+    // A tier that was refused has its own errors; the route's are found with what is left.
+    let tier = tier.and_then(|index| tiers.tiers.get(index).cloned().flatten());
+    cached(raw, tier, defaults, facts, cx).map(Some)
+}
+
+fn cached(
+    raw: &At<RawRoute>,
+    tier: Option<Arc<Tier>>,
+    defaults: &Defaults,
+    facts: &Facts,
+    cx: &mut Cx<'_>,
+) -> Option<Caching> {
     cached_methods(raw, cx);
     let share = share(raw, facts, cx);
-    // A tier that was refused has its own errors; the route's are found with what is left.
-    let tier: Option<Arc<Tier>> = tier.and_then(|index| tiers.tiers.get(index).cloned().flatten());
     let vary_on = vary_on(raw, defaults, facts, cx);
     let query = query(raw, tier.as_deref(), cx);
     let only_if = only_if(raw, facts, cx);
@@ -84,7 +95,7 @@ pub(super) fn read(
     };
     templates(raw, &caching, facts, cx);
     identity_goes_on(raw, &caching, facts, cx);
-    Some(Some(caching))
+    Some(caching)
 }
 
 /// An application that does not see the parameter which names the tenant would answer for another one.

@@ -13,7 +13,8 @@ use super::super::{HostPattern, PathPattern, Piece, Template};
 use super::error::Errors;
 use super::section::{FromNode, Shape, mismatch};
 use super::suggest;
-use super::values::{Wrong, parse_duration, text_value, wrong};
+use super::units::parse_duration;
+use super::values::{Wrong, text_value, wrong};
 
 text_value! {
     /// An IP address and a port.
@@ -23,7 +24,7 @@ text_value! {
             Some(("localhost", port)) => format!("write the IP address: `127.0.0.1:{port}`"),
             Some(_) => "write an IP address and a port: `127.0.0.1:8080`; IPv6 as `\"[::1]:8080\"`".into(),
             None if text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_ipv4()) => format!("add a port: `{text}:8080`"),
-                None => "write an IP address and a port: `127.0.0.1:8080`".into(),
+            None => "write an IP address and a port: `127.0.0.1:8080`".into(),
         };
         wrong(format!("`{text}` is not an IP address with a port"), help)
     })

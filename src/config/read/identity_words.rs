@@ -4,6 +4,7 @@ use super::super::JwtAlgorithm;
 use super::collections::{List, OneOrMany, Pairs};
 use super::http_values::*;
 use super::section::section;
+use super::units::*;
 use super::values::*;
 use super::words::{RawSecret, ScalarOr, SecretRef};
 

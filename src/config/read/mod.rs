@@ -18,9 +18,11 @@ mod route_words;
 mod routes;
 pub(super) mod section;
 mod servers;
+mod sources;
 mod storage;
 mod suggest;
 mod template;
+mod units;
 mod values;
 mod who;
 pub(super) mod words;
@@ -39,12 +41,15 @@ use names::Names;
 use section::FromNode;
 use words::RawConfig;
 
+/// Looks a variable up.
+type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What a file is read with: its name, its folder, and the environment.
 #[derive(Clone)]
 pub struct ReadContext {
     file: String,
     folder: PathBuf,
-    env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    env: Environment,
 }
 
 impl ReadContext {

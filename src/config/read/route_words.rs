@@ -6,6 +6,7 @@ use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
 use super::section::{At, FromNode, Shape, mismatch, section};
+use super::units::*;
 use super::values::*;
 use super::words::{Off, ScalarOr};
 

@@ -126,7 +126,7 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
 pub(super) fn limits(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Limits> {
     let raw = section_or_default(&raw.limits, cx)?;
     let size = |bytes: u64| usize::try_from(bytes).ok();
-    let bounded = |slot: &Slot<super::values::Size>, name: &str, cx: &mut Cx<'_>| {
+    let bounded = |slot: &Slot<super::units::Size>, name: &str, cx: &mut Cx<'_>| {
         let at = slot.given()?;
         if !(1 << 8..=1 << 20).contains(&at.0) {
             cx.error(at.pos, format!("`{name}` is out of range"), "write a size from 256B to 1MiB");

@@ -8,7 +8,7 @@ use super::collections::Entry;
 use super::names::Names;
 use super::route_words::{RawRecords, RawStore, RawTier, RawWhen};
 use super::section::{At, Slot};
-use super::values::{Lifetime, Size};
+use super::units::{Lifetime, Size};
 use super::words::{RawConfig, ScalarOr};
 use super::{Cx, declared, section_or_default};
 

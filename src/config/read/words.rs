@@ -12,6 +12,7 @@ use super::http_values::*;
 use super::identity_words::RawIdentity;
 use super::route_words::{RawBust, RawRoute, RawStore, RawTier, RawWho};
 use super::section::{FromNode, Shape, mismatch, section};
+use super::units::*;
 use super::values::*;
 
 /// A value in its short form (a scalar), or written out.
