@@ -128,7 +128,7 @@ fn syntax(mark: &Marker, info: &str) -> Problem {
     if info.contains("anchor") {
         return Problem { pos: pos(mark), message: NO_ANCHORS.into(), help: WRITE_OUT.into() };
     }
-    let help = "check the indentation, and quote texts that hold `: `, ` #`, `{`, `[` or `*`";
+    let help = "quote texts that hold `{`, `[`, `*`, `: ` or ` #`, and check the indentation";
     Problem { pos: pos(mark), message: format!("this is not YAML: {info}"), help: help.into() }
 }
 

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::super::tree::Pos;
-use super::super::{Allow, Bust, Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
+use super::super::{Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
 use super::Cx;
+use super::collections::OneOrMany;
 use super::identity::Facts;
-use super::route_words::{Conditions, OverrideWord, RawBust, RawRoute, RawVary, RawWho, VaryWord, WhoWord};
+use super::identity_words::Asked;
+use super::route_words::{Conditions, OverrideWord, RawRoute, RawVary, VaryWord};
 use super::section::{At, Slot};
+use super::sources::list_name;
 use super::storage::Tiers;
 use super::template;
-use super::values::OneOrMany;
-use super::words::{RawConfig, ScalarOr};
+use super::who::{self, Defaults};
+use super::words::ScalarOr;
 
 /// Query parameters that follow people around and select nothing.
 pub(super) const TRACKING: [&str; 24] = [
@@ -41,37 +44,6 @@ pub(super) const TRACKING: [&str; 24] = [
     "epik",
 ];
 
-/// What the top level says for all routes.
-pub(super) struct Defaults {
-    bust: Option<Bust>,
-    choices: Option<Allow>,
-    languages: Vec<String>,
-    time_zone: Option<jiff::tz::TimeZone>,
-}
-
-impl Defaults {
-    pub(super) fn read(raw: &RawConfig, facts: &Facts, cx: &mut Cx<'_>) -> Self {
-        let built_in = Bust {
-            param: "bust_cache".into(),
-            allow: Allow::Identified,
-            per_key: (1, std::time::Duration::from_secs(5)),
-            forward: false,
-        };
-        Self {
-            bust: bust(&raw.bust, &built_in, facts, cx),
-            choices: raw.choices.given().and_then(|who| allow(who, facts, cx)),
-            languages: raw
-                .languages
-                .get()
-                .into_iter()
-                .flat_map(|list| &list.0)
-                .map(|at| at.0.clone())
-                .collect(),
-            time_zone: raw.time_zone.get().map(|zone| zone.0.clone()),
-        }
-    }
-}
-
 /// Reads how a route is cached. `Some(None)`: not at all. `None`: refused.
 pub(super) fn read(
     raw: &At<RawRoute>,
@@ -88,23 +60,26 @@ pub(super) fn read(
         }
         Slot::Given(name) => tiers.names.find(name, cx),
     };
+    // A tier that was refused has its own errors; the route's are found with what is left.
+    let tier = tier.and_then(|index| tiers.tiers.get(index).cloned().flatten());
+    cached(raw, tier, defaults, facts, cx).map(Some)
+}
+
+fn cached(
+    raw: &At<RawRoute>,
+    tier: Option<Arc<Tier>>,
+    defaults: &Defaults,
+    facts: &Facts,
+    cx: &mut Cx<'_>,
+) -> Option<Caching> {
     cached_methods(raw, cx);
     let share = share(raw, facts, cx);
-    // A tier that was refused has its own errors; the route's are found with what is left.
-    let tier: Option<Arc<Tier>> = tier.and_then(|index| tiers.tiers.get(index).cloned().flatten());
     let vary_on = vary_on(raw, defaults, facts, cx);
     let query = query(raw, tier.as_deref(), cx);
     let only_if = only_if(raw, facts, cx);
     let overrides = overrides(raw, tier.as_deref(), cx);
-    let bust = match &raw.bust {
-        Slot::Absent => defaults.bust.clone(),
-        slot => bust(slot, defaults.bust.as_ref()?, facts, cx),
-    };
-    let choices = match &raw.choices {
-        Slot::Absent => defaults.choices.clone(),
-        Slot::Bad => None,
-        Slot::Given(who) => allow(who, facts, cx),
-    };
+    let permissions = who::permissions(raw, defaults, facts, cx);
+    let (bust, choices) = permissions?;
     let caching = Caching {
         tier: tier?,
         share: share?,
@@ -115,11 +90,28 @@ pub(super) fn read(
         overrides,
         unsafe_store_set_cookie: *raw.unsafe_store_set_cookie.get()?,
         only_if,
-        bust: bust?,
-        choices: choices?,
+        bust,
+        choices,
     };
     templates(raw, &caching, facts, cx);
-    Some(Some(caching))
+    identity_goes_on(raw, &caching, facts, cx);
+    Some(caching)
+}
+
+/// An application that does not see the parameter which names the tenant would answer for another one.
+fn identity_goes_on(raw: &RawRoute, caching: &Caching, facts: &Facts, cx: &mut Cx<'_>) {
+    let Some(rule) = raw.query.given() else { return };
+    for (asked, name) in &facts.parameters {
+        let keyed = match asked {
+            Asked::Tenant => caching.share != Share::Public,
+            Asked::User => caching.share == Share::User,
+            Asked::Role => caching.vary_on.contains(&VaryOn::Role),
+        };
+        if keyed && !template::kept(&caching.query, name) {
+            let message = format!("`query` drops `{name}`, which names the {}", list_name(*asked));
+            cx.error(rule.pos, message, "keep it: without it the application would answer for somebody else");
+        }
+    }
 }
 
 fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {
@@ -332,55 +324,4 @@ fn templates(raw: &RawRoute, caching: &Caching, facts: &Facts, cx: &mut Cx<'_>) 
         template::check_sources(&tag.0, tag.pos, &path.0, facts, cx);
         template::check_selected(&tag.0, tag.pos, caching, false, cx);
     }
-}
-
-/// Who may ask for a fresh answer: what is not written holds as in `base`.
-fn bust(
-    slot: &Slot<ScalarOr<super::words::Off, RawBust>>,
-    base: &Bust,
-    facts: &Facts,
-    cx: &mut Cx<'_>,
-) -> Option<Bust> {
-    let raw = match slot {
-        Slot::Absent => return Some(base.clone()),
-        Slot::Bad => return None,
-        Slot::Given(at) => match &at.value {
-            ScalarOr::Short(_) => return Some(Bust { allow: Allow::Nobody, ..base.clone() }),
-            ScalarOr::Long(raw) => raw,
-        },
-    };
-    let allowed = match &raw.allow {
-        Slot::Absent => base.allow.clone(),
-        Slot::Bad => return None,
-        Slot::Given(who) => allow(who, facts, cx)?,
-    };
-    Some(Bust {
-        param: raw.param.get().map_or_else(|| base.param.clone(), |param| param.0.clone()),
-        allow: allowed,
-        per_key: raw.per_key.get().map_or(base.per_key, |rate| rate.0),
-        forward: raw.forward.get().copied().unwrap_or(base.forward),
-    })
-}
-
-fn allow(who: &At<RawWho>, facts: &Facts, cx: &mut Cx<'_>) -> Option<Allow> {
-    Some(match &who.value {
-        ScalarOr::Short(WhoWord::Anyone) => Allow::Anyone,
-        ScalarOr::Short(WhoWord::Nobody) => Allow::Nobody,
-        ScalarOr::Short(WhoWord::Identified) => {
-            if !facts.verified {
-                let help =
-                    "add a verified source to `identity.tenant` or `identity.user`: `jwt`, `ask` or `header`";
-                cx.error(who.pos, "`identified`, but nobody's identity is ever verified", help);
-            }
-            Allow::Identified
-        }
-        ScalarOr::Long(raw) => {
-            let roles = raw.roles.given()?;
-            if !facts.verified_role {
-                let help = "add one to `identity.role`: `[{ jwt: role }]`";
-                cx.error(roles.pos, "`roles` needs a verified source of the role", help);
-            }
-            Allow::Roles(roles.0.iter().map(|role| role.0.clone()).collect())
-        }
-    })
 }

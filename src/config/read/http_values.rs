@@ -13,21 +13,27 @@ use super::super::{HostPattern, PathPattern, Piece, Template};
 use super::error::Errors;
 use super::section::{FromNode, Shape, mismatch};
 use super::suggest;
-use super::values::{Wrong, parse_duration, text_value, wrong};
+use super::units::parse_duration;
+use super::values::{Wrong, text_value, wrong};
 
-text_value!(/// An IP address and a port.
-Address(SocketAddr), "an address", "127.0.0.1:8080", None, |text| text.parse().or_else(|_| {
-    let help = match text.rsplit_once(':') {
-        Some(("", port)) => format!("for all interfaces write `0.0.0.0:{port}`"),
-        Some(("localhost", port)) => format!("write the IP address: `127.0.0.1:{port}`"),
-        Some(_) => "write an IP address and a port: `127.0.0.1:8080`; IPv6 as `\"[::1]:8080\"`".into(),
-        None => format!("add a port: `{text}:8080`"),
-    };
-    wrong(format!("`{text}` is not an IP address with a port"), help)
-}));
+text_value! {
+    /// An IP address and a port.
+    Address(SocketAddr), "an address", "127.0.0.1:8080", None, |text| text.parse().or_else(|_| {
+        let help = match text.rsplit_once(':') {
+            Some(("", port)) => format!("for all interfaces write `0.0.0.0:{port}`"),
+            Some(("localhost", port)) => format!("write the IP address: `127.0.0.1:{port}`"),
+            Some(_) => "write an IP address and a port: `127.0.0.1:8080`; IPv6 as `\"[::1]:8080\"`".into(),
+            None if text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_ipv4()) => format!("add a port: `{text}:8080`"),
+            None => "write an IP address and a port: `127.0.0.1:8080`".into(),
+        };
+        wrong(format!("`{text}` is not an IP address with a port"), help)
+    })
+}
 
-text_value!(/// A network, or one address.
-    Network(IpNet), "a network", "10.0.0.0/8", None, parse_network);
+text_value! {
+    /// A network, or one address.
+    Network(IpNet), "a network", "10.0.0.0/8", None, parse_network
+}
 
 fn parse_network(text: &str) -> Result<IpNet, Wrong> {
     let net = match text.parse::<IpNet>() {
@@ -58,8 +64,10 @@ pub(crate) struct Target {
     pub(crate) authority: String,
 }
 
-text_value!(/// The URL of an origin: scheme, host and port.
-    OriginUrl(Target), "a URL", "http://127.0.0.1:8000", Some("^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$"), parse_origin_url);
+text_value! {
+    /// The URL of an origin: scheme, host and port.
+    OriginUrl(Target), "a URL", "http://127.0.0.1:8000", Some("^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$"), parse_origin_url
+}
 
 fn parse_uri(text: &str) -> Result<Uri, Wrong> {
     const HELP: &str = "write scheme, host and port: `http://127.0.0.1:8000`";
@@ -103,122 +111,152 @@ fn parse_origin_url(text: &str) -> Result<Target, Wrong> {
     })
 }
 
-text_value!(/// Any URL of a document.
-    Url(Uri), "a URL", "https://login.example.com/jwks.json", Some("^[Hh][Tt][Tt][Pp][Ss]?://.+$"), parse_uri);
+text_value! {
+    /// Any URL of a document.
+    Url(Uri), "a URL", "https://login.example.com/jwks.json", Some("^[Hh][Tt][Tt][Pp][Ss]?://.+$"), parse_uri
+}
 
-text_value!(/// The name of a header field.
-FieldName(HeaderName), "a header field", "X-Tenant-Id", Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), |text| {
-    HeaderName::from_bytes(text.as_bytes())
-        .or_else(|_| wrong(format!("`{text}` is not the name of a header field"), "write the name alone: `X-Tenant-Id`"))
-});
-
-text_value!(/// The value of a header field.
-FieldValue(HeaderValue), "a field's value", "yes", None, |text| {
-    HeaderValue::from_str(text)
-        .or_else(|_| wrong("this is not the value of a header field", "write it in visible ASCII characters"))
-});
-
-text_value!(/// A request method.
-MethodName(Method), "a method", "GET", Some("^[A-Z][A-Z-]*$"), |text| {
-    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
-    match Method::from_bytes(text.as_bytes()) {
-        Ok(method) if text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') && text != "CONNECT" => Ok(method),
-        _ => wrong(format!("`{text}` is not a method"), match suggest::nearest(text, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "methods are written in capitals: `GET`".into(),
-        }),
+text_value! {
+    /// The name of a header field.
+    FieldName(HeaderName), "a header field", "X-Tenant-Id", Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), |text| {
+        HeaderName::from_bytes(text.as_bytes())
+            .or_else(|_| wrong(format!("`{text}` is not the name of a header field"), "write the name alone: `X-Tenant-Id`"))
     }
-});
+}
 
-text_value!(/// A pattern over paths.
-PathText(PathPattern), "a path", "/api/{*rest}", Some("^/"), |text| {
-    PathPattern::parse(text).or_else(|message| wrong(message, "write for example `/api/{id}/detail` or `\"/static/{*rest}\"`"))
-});
-
-text_value!(/// A pattern over hosts.
-HostText(HostPattern), "a host", "shop.example.com", None, |text| {
-    HostPattern::parse(text).or_else(|message| wrong(message, "write for example `shop.example.com` or `\"*.example.com\"`"))
-});
-
-text_value!(/// A path without holes.
-FixedPath(String), "a path", "/whoami", Some("^/[^?#{}]*$"), |text| {
-    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}".contains(&b)) {
-        return Ok(text.to_owned());
+text_value! {
+    /// The value of a header field.
+    FieldValue(HeaderValue), "a field's value", "yes", None, |text| {
+        HeaderValue::from_str(text)
+            .or_else(|_| wrong("this is not the value of a header field", "write it in visible ASCII characters"))
     }
-    wrong(format!("`{text}` is not a path"), "write a path without query: `/whoami`")
-});
+}
 
-text_value!(/// The name of a cookie.
-CookieName(String), "a cookie", "sessionid", Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), |text| {
-    match HeaderName::from_bytes(text.as_bytes()) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => wrong(format!("`{text}` is not the name of a cookie"), "write the name alone: `sessionid`"),
+text_value! {
+    /// A request method.
+    MethodName(Method), "a method", "GET", Some("^[A-Z][A-Z-]*$"), |text| {
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(method) if text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') && text != "CONNECT" => Ok(method),
+            _ => wrong(format!("`{text}` is not a method"), match suggest::nearest(text, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "methods are written in capitals: `GET`".into(),
+            }),
+        }
     }
-});
+}
 
-text_value!(/// The name of a query parameter.
-ParamName(String), "a query parameter", "page", Some("^[^&=#?\\s]+$"), |text| {
-    if text.bytes().all(|b| b.is_ascii_graphic() && !b"&=#?".contains(&b)) {
-        return Ok(text.to_owned());
+text_value! {
+    /// A pattern over paths.
+    PathText(PathPattern), "a path", "/api/{*rest}", Some("^/"), |text| {
+        PathPattern::parse(text).or_else(|message| wrong(message, "write for example `/api/{id}/detail` or `\"/static/{*rest}\"`"))
     }
-    wrong(format!("`{text}` is not the name of a query parameter"), "write the name alone, as it stands in URLs")
-});
+}
 
-text_value!(/// A media type, or a range.
-MediaType(String), "a media type", "application/json", Some("^[^/\\s;]+/[^/\\s;]+$"), |text| {
-    let token = |part: &str| HeaderName::from_bytes(part.as_bytes()).is_ok();
-    match text.split_once('/') {
-        Some((kind, sub)) if token(kind) && token(sub) && kind != "*" => Ok(text.to_ascii_lowercase()),
-        _ => wrong(format!("`{text}` is not a media type"), "write `application/json` or `image/*`, without parameters"),
+text_value! {
+    /// A pattern over hosts.
+    HostText(HostPattern), "a host", "shop.example.com", None, |text| {
+        HostPattern::parse(text).or_else(|message| wrong(message, "write for example `shop.example.com` or `\"*.example.com\"`"))
     }
-});
+}
 
-text_value!(/// A JSON pointer.
-Pointer(String), "a JSON pointer", "/items", Some("^/"), |text| {
-    if text.starts_with('/') {
-        return Ok(text.to_owned());
+text_value! {
+    /// A path without holes.
+    FixedPath(String), "a path", "/whoami", Some("^/[^?#{}]*$"), |text| {
+        if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}".contains(&b)) {
+            return Ok(text.to_owned());
+        }
+        wrong(format!("`{text}` is not a path"), "write a path without query: `/whoami`")
     }
-    wrong(format!("`{text}` is not a JSON pointer"), format!("a pointer starts with `/`: `/{text}`; leave `at` out for the whole document"))
-});
+}
 
-text_value!(/// How often: so many within so long.
-Rate((u32, Duration)), "a rate", "1/5s", Some("^[0-9]+/[0-9]+(ms|s|m|h|d)$"), |text| {
-    let parts = text.split_once('/').and_then(|(count, window)| {
-        let count = count.parse::<u32>().ok().filter(|count| *count > 0)?;
-        Some((count, parse_duration(window).ok().filter(|window| !window.is_zero())?))
-    });
-    match parts {
-        Some(rate) => Ok(rate),
-        None => wrong(format!("`{text}` is not a rate"), "write how many within how long: `1/5s`"),
+text_value! {
+    /// The name of a cookie.
+    CookieName(String), "a cookie", "sessionid", Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), |text| {
+        match HeaderName::from_bytes(text.as_bytes()) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => wrong(format!("`{text}` is not the name of a cookie"), "write the name alone: `sessionid`"),
+        }
     }
-});
+}
 
-text_value!(/// A time zone of the IANA database.
-Zone(TimeZone), "a time zone", "Europe/Berlin", None, |text| {
-    if text.eq_ignore_ascii_case("UTC") {
-        return Ok(TimeZone::UTC);
+text_value! {
+    /// The name of a query parameter.
+    ParamName(String), "a query parameter", "page", Some("^[^&=#?\\s]+$"), |text| {
+        if text.bytes().all(|b| b.is_ascii_graphic() && !b"&=#?".contains(&b)) {
+            return Ok(text.to_owned());
+        }
+        wrong(format!("`{text}` is not the name of a query parameter"), "write the name alone, as it stands in URLs")
     }
-    TimeZone::get(text).or_else(|_| {
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        let help = match suggest::nearest(text, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "write a name of the IANA database: `UTC`, `Europe/Berlin`".into(),
-        };
-        wrong(format!("the time zone `{text}` is not known here"), help)
-    })
-});
+}
 
-text_value!(/// A language tag (RFC 5646).
-Language(String), "a language", "en", Some("^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$"), |text| {
-    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    if text.split('-').all(part) && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return Ok(text.to_owned());
+text_value! {
+    /// A media type, or a range.
+    MediaType(String), "a media type", "application/json", Some("^[^/\\s;]+/[^/\\s;]+$"), |text| {
+        let token = |part: &str| HeaderName::from_bytes(part.as_bytes()).is_ok();
+        match text.split_once('/') {
+            Some((kind, sub)) if token(kind) && token(sub) && kind != "*" => Ok(text.to_ascii_lowercase()),
+            _ => wrong(format!("`{text}` is not a media type"), "write `application/json` or `image/*`, without parameters"),
+        }
     }
-    wrong(format!("`{text}` is not a language tag"), "write for example `en`, `de` or `pt-BR`")
-});
+}
 
-text_value!(/// A text with holes.
-    TemplateText(Template), "a template", "dashboard:{tenant}", None, parse_template);
+text_value! {
+    /// A JSON pointer.
+    Pointer(String), "a JSON pointer", "/items", Some("^/"), |text| {
+        if text.starts_with('/') {
+            return Ok(text.to_owned());
+        }
+        wrong(format!("`{text}` is not a JSON pointer"), format!("a pointer starts with `/`: `/{text}`; leave `at` out for the whole document"))
+    }
+}
+
+text_value! {
+    /// How often: so many within so long.
+    Rate((u32, Duration)), "a rate", "1/5s", Some("^[0-9]+/[0-9]+(ms|s|m|h|d)$"), |text| {
+        let parts = text.split_once('/').and_then(|(count, window)| {
+            let count = count.parse::<u32>().ok().filter(|count| *count > 0)?;
+            Some((count, parse_duration(window).ok().filter(|window| !window.is_zero())?))
+        });
+        match parts {
+            Some(rate) => Ok(rate),
+            None => wrong(format!("`{text}` is not a rate"), "write how many within how long: `1/5s`"),
+        }
+    }
+}
+
+text_value! {
+    /// A time zone of the IANA database.
+    Zone(TimeZone), "a time zone", "Europe/Berlin", None, |text| {
+        if text.eq_ignore_ascii_case("UTC") {
+            return Ok(TimeZone::UTC);
+        }
+        TimeZone::get(text).or_else(|_| {
+            let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+            let help = match suggest::nearest(text, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write a name of the IANA database: `UTC`, `Europe/Berlin`".into(),
+            };
+            wrong(format!("the time zone `{text}` is not known here"), help)
+        })
+    }
+}
+
+text_value! {
+    /// A language tag (RFC 5646).
+    Language(String), "a language", "en", Some("^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$"), |text| {
+        let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        if text.split('-').all(part) && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Ok(text.to_owned());
+        }
+        wrong(format!("`{text}` is not a language tag"), "write for example `en`, `de` or `pt-BR`")
+    }
+}
+
+text_value! {
+    /// A text with holes.
+    TemplateText(Template), "a template", "dashboard:{tenant}", None, parse_template
+}
 
 /// Reads a text with holes; `{{` and `}}` stand for braces.
 pub(crate) fn parse_template(text: &str) -> Result<Template, Wrong> {

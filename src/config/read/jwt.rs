@@ -2,10 +2,12 @@
 
 use super::super::tree::Pos;
 use super::super::{JwksUrl, Jwt, JwtAlgorithm, JwtKey, JwtMaterial};
+use super::collections::OneOrMany;
 use super::http_values::Url;
+use super::identity_words::{RawJwt, RawJwtKey};
 use super::section::{At, Slot};
-use super::values::{FileName, OneOrMany, Text};
-use super::words::{RawJwt, RawJwtKey, RawSecret, ScalarOr, SecretRef};
+use super::values::{FileName, Text};
+use super::words::{RawSecret, ScalarOr, SecretRef};
 use super::{Cx, files};
 
 /// Reads `identity.jwt`.

@@ -5,10 +5,12 @@
 //! operator sees all of them at once; a configuration comes out only when there was none.
 
 mod caching;
+mod collections;
 mod error;
 mod files;
 mod http_values;
 mod identity;
+mod identity_words;
 mod jwt;
 mod names;
 mod reach;
@@ -16,10 +18,13 @@ mod route_words;
 mod routes;
 pub(super) mod section;
 mod servers;
+mod sources;
 mod storage;
 mod suggest;
 mod template;
+mod units;
 mod values;
+mod who;
 pub(super) mod words;
 mod writes;
 
@@ -29,19 +34,22 @@ use std::sync::Arc;
 
 use super::tree::{self, Kind, Node, Pos};
 use super::{Config, Limits, Log};
+use collections::Named;
 use error::Errors;
 pub use error::{ConfigError, ConfigErrors};
 use names::Names;
 use section::FromNode;
-use values::Named;
 use words::RawConfig;
+
+/// Looks a variable up.
+type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What a file is read with: its name, its folder, and the environment.
 #[derive(Clone)]
 pub struct ReadContext {
     file: String,
     folder: PathBuf,
-    env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    env: Environment,
 }
 
 impl ReadContext {

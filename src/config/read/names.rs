@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::collections::Named;
 use super::section::At;
 use super::suggest;
-use super::values::{Named, Text};
+use super::values::Text;
 use super::{Cx, declared};
 
 /// The declared names of one kind, in the order of the file.

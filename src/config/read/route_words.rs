@@ -2,9 +2,11 @@
 
 use super::super::tree::{Kind, Node};
 use super::super::{Eviction, Share};
+use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
 use super::section::{At, FromNode, Shape, mismatch, section};
+use super::units::*;
 use super::values::*;
 use super::words::{Off, ScalarOr};
 
@@ -91,6 +93,30 @@ impl FromNode for Conditions {
     }
 }
 
+/// The word `false` of `store: false`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Never;
+
+impl FromNode for Never {
+    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
+        match bool::from_node(node, errors)? {
+            false => Some(Self),
+            true => {
+                errors.add(
+                    node.pos,
+                    "`store: true` says nothing",
+                    "write `ttl: …` to store it for another time, or `store: false`",
+                );
+                None
+            }
+        }
+    }
+
+    fn shape() -> Shape {
+        Off::shape()
+    }
+}
+
 section! {
     /// A place where responses are kept, in memory.
     RawStore "stores.NAME";
@@ -144,7 +170,7 @@ section! {
     /// Another lifetime; `0`: until purged.
     ttl: Lifetime = optional;
     /// `false`: not stored.
-    store: Off = optional;
+    store: Never = optional;
 }
 
 section! {
@@ -254,7 +280,7 @@ section! {
 
 section! {
     /// Who may, by role.
-    RawRoles "choices, bust.allow";
+    RawRoles "who may";
     /// Roles from a verified source.
     roles: OneOrMany<Text> = required;
 }

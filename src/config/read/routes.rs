@@ -12,6 +12,7 @@ use super::reach::Reach;
 use super::route_words::RawRoute;
 use super::section::{At, Slot};
 use super::storage::Tiers;
+use super::who::Defaults;
 use super::words::RawConfig;
 use super::{Cx, caching};
 
@@ -29,7 +30,7 @@ pub(super) fn read(
         cx.error(list.pos, "there are no routes", help);
     }
     unique_names(&list.0, cx);
-    let defaults = caching::Defaults::read(raw, facts, cx);
+    let defaults = Defaults::read(raw, facts, cx);
     let mut reach = Reach::default();
     let mut routes = Vec::new();
     for (index, item) in list.0.iter().enumerate() {

@@ -118,7 +118,7 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
             ca,
         }))
     };
-    let entry = |entry: &super::values::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);
+    let entry = |entry: &super::collections::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);
     Some(named.0.iter().filter_map(entry).collect())
 }
 
@@ -126,7 +126,7 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
 pub(super) fn limits(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Limits> {
     let raw = section_or_default(&raw.limits, cx)?;
     let size = |bytes: u64| usize::try_from(bytes).ok();
-    let bounded = |slot: &Slot<super::values::Size>, name: &str, cx: &mut Cx<'_>| {
+    let bounded = |slot: &Slot<super::units::Size>, name: &str, cx: &mut Cx<'_>| {
         let at = slot.given()?;
         if !(1 << 8..=1 << 20).contains(&at.0) {
             cx.error(at.pos, format!("`{name}` is out of range"), "write a size from 256B to 1MiB");

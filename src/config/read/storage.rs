@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Capacity, Records, Store, Tier, Ttl, When, WhenThen};
+use super::collections::Entry;
 use super::names::Names;
 use super::route_words::{RawRecords, RawStore, RawTier, RawWhen};
 use super::section::{At, Slot};
-use super::values::{Entry, Lifetime, Size};
+use super::units::{Lifetime, Size};
 use super::words::{RawConfig, ScalarOr};
 use super::{Cx, declared, section_or_default};
 

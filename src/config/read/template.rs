@@ -58,53 +58,54 @@ pub(super) fn check_selected(
     cx: &mut Cx<'_>,
 ) {
     for piece in &template.0 {
-        let found = match piece {
-            Piece::Text(_) => None,
-            Piece::Tenant if caching.share == Share::Public => Some((
-                "{tenant}".to_owned(),
-                "`share: public` means one response for all tenants: write `share: tenant`",
-            )),
-            Piece::User if caching.share != Share::User => {
-                Some(("{user}".to_owned(), "the response is shared by several users: write `share: user`"))
-            }
-            Piece::Role if !caching.vary_on.contains(&VaryOn::Role) => {
-                Some(("{role}".to_owned(), "add `role` to `vary_on`"))
-            }
-            Piece::Header(name) if !varies_on_header(caching, name) => {
-                Some((format!("{{header.{name}}}"), "add `{ header: NAME }` to `vary_on`"))
-            }
-            Piece::Query(name) if is_key && !kept(&caching.query, name) => {
-                Some((format!("{{query.{name}}}"), "the rule of `query` drops it: add it there"))
-            }
-            Piece::Query(name) if !is_key && !in_key(caching, piece) => {
-                let help = match (&caching.key, kept(&caching.query, name)) {
-                    (_, false) => "the rule of `query` drops it: add it there",
-                    _ => "add it to `key`",
-                };
-                Some((format!("{{query.{name}}}"), help))
-            }
-            Piece::Path(name) if !is_key && !in_key(caching, piece) => {
-                Some((format!("{{{name}}}"), "add it to `key`"))
-            }
-            _ => None,
-        };
-        if let Some((hole, help)) = found {
-            cx.error(pos, format!("`{hole}` does not select the stored response"), help);
+        let lost = if is_key { None } else { lost_by_key(piece, caching) };
+        if let Some(help) = lost.or_else(|| unselected(piece, caching)) {
+            cx.error(pos, format!("`{}` does not select the stored response", hole(piece)), help);
         }
+    }
+}
+
+/// Why a hole does not select, and what would make it.
+fn unselected(piece: &Piece, caching: &Caching) -> Option<&'static str> {
+    match piece {
+        Piece::Tenant if caching.share == Share::Public => {
+            Some("`share: public` means one response for all tenants: write `share: tenant`")
+        }
+        Piece::User if caching.share != Share::User => {
+            Some("the response is shared by several users: write `share: user`")
+        }
+        Piece::Role if !caching.vary_on.contains(&VaryOn::Role) => Some("add `role` to `vary_on`"),
+        Piece::Header(name) if !varies_on_header(caching, name) => {
+            Some("add `{ header: NAME }` to `vary_on`")
+        }
+        Piece::Query(name) if !kept(&caching.query, name) => {
+            Some("the rule of `query` drops it: add it there")
+        }
+        _ => None,
+    }
+}
+
+/// A template as `key` takes the place of path and query: what it leaves out does not select.
+fn lost_by_key(piece: &Piece, caching: &Caching) -> Option<&'static str> {
+    let key = caching.key.as_ref()?;
+    let of_url = matches!(piece, Piece::Path(_) | Piece::Query(_));
+    (of_url && !key.0.contains(piece)).then_some("add it to `key`")
+}
+
+fn hole(piece: &Piece) -> String {
+    match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Tenant => "{tenant}".into(),
+        Piece::User => "{user}".into(),
+        Piece::Role => "{role}".into(),
+        Piece::Path(name) => format!("{{{name}}}"),
+        Piece::Query(name) => format!("{{query.{name}}}"),
+        Piece::Header(name) => format!("{{header.{name}}}"),
     }
 }
 
 fn varies_on_header(caching: &Caching, name: &str) -> bool {
     caching.vary_on.iter().any(|vary| matches!(vary, VaryOn::Header(header) if header.as_str() == name))
-}
-
-/// Whether a hole of a tag is keyed: by the template of the key, or else by path and query themselves.
-fn in_key(caching: &Caching, piece: &Piece) -> bool {
-    match (&caching.key, piece) {
-        (Some(key), _) => key.0.contains(piece),
-        (None, Piece::Query(name)) => kept(&caching.query, name),
-        (None, _) => true,
-    }
 }
 
 /// Whether a query parameter selects.

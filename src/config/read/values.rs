@@ -1,14 +1,10 @@
-//! Values that know nothing of HTTP: texts, names, numbers, durations, sizes, lists and mappings of values.
+//! Values that know nothing of HTTP: texts, names, numbers.
 //!
-//! Everything is strict: a duration and a size have a unit, a text that looks like a number has quotes.
-
-use std::time::Duration;
-
-use serde_json::json;
+//! Everything is strict: a text that looks like a number has quotes.
 
 use super::super::tree::{Kind, Node, Plain, plain};
 use super::error::Errors;
-use super::section::{At, FromNode, Shape, mismatch};
+use super::section::{FromNode, Shape, mismatch};
 use super::suggest;
 
 /// Why a text was refused, and how to mend it.
@@ -125,7 +121,7 @@ pub(crate) fn word_of<'a>(node: &'a Node, words: &[&str], errors: &mut Errors) -
 /// The regular expression of names.
 pub(crate) const NAME: &str = "^[A-Za-z0-9_.-]+$";
 
-fn parse_name(text: &str) -> Result<String, Wrong> {
+pub(crate) fn parse_name(text: &str) -> Result<String, Wrong> {
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
         return Ok(text.to_owned());
     }
@@ -139,184 +135,17 @@ fn parse_text(text: &str) -> Result<String, Wrong> {
     }
 }
 
-text_value!(/// A name: letters, digits, `_`, `.` and `-`.
-    Name(String), "a name", "shop", Some(NAME), parse_name);
-text_value!(/// Any text that is not empty.
-    Text(String), "a text", "text", None, parse_text);
-text_value!(/// A path in the file system, relative to the folder of the configuration.
-    FileName(String), "a file", "tls/key.pem", None, parse_text);
-
-/// The regular expression of durations.
-const DURATION: &str = "^[0-9]+(ms|s|m|h|d)$";
-/// Longer than this, nothing is meant: ten years.
-const MAX_DURATION: Duration = Duration::from_secs(3_650 * 86_400);
-
-/// Reads `90s`, `15m`, `2h`, `500ms`, `1d`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
-    const HELP: &str =
-        "write a whole number and one unit, `ms`, `s`, `m`, `h` or `d`: `500ms`, `90s`, `15m`, `2h`, `1d`";
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return wrong(format!("`{text}` is not a duration"), HELP),
-    };
-    if number.is_empty() {
-        return wrong(format!("`{text}` is not a duration"), HELP);
-    }
-    let duration = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis)).map(Duration::from_millis);
-    match duration {
-        Some(duration) if duration <= MAX_DURATION => Ok(duration),
-        _ => wrong(format!("`{text}` is longer than ten years"), "write a shorter duration, at most `3650d`"),
-    }
+text_value! {
+    /// A name: letters, digits, `_`, `.` and `-`.
+    Name(String), "a name", "shop", Some(NAME), parse_name
 }
-
-fn duration_of(node: &Node, errors: &mut Errors) -> Option<Duration> {
-    if let Kind::Scalar { text, quoted: false } = &node.kind
-        && let Plain::Number(_) = plain(text)
-    {
-        let help = format!("say in which unit: `{text}s`, `{text}m`, `{text}h`");
-        mismatch(node, "a duration such as `30s`", &help, errors);
-        return None;
-    }
-    let text = text_of(node, "a duration such as `30s`", "write for example `30s`", errors)?;
-    match parse_duration(text) {
-        Ok(duration) => Some(duration),
-        Err(wrong) => {
-            errors.add(node.pos, wrong.message, wrong.help);
-            None
-        }
-    }
+text_value! {
+    /// Any text that is not empty.
+    Text(String), "a text", "text", None, parse_text
 }
-
-fn duration_shape() -> Shape {
-    Shape::Text { word: "a duration", pattern: Some(DURATION) }
-}
-
-fn is_zero(node: &Node) -> bool {
-    matches!(&node.kind, Kind::Scalar { text, quoted: false } if text == "0")
-}
-
-/// A duration that is not zero.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wait(pub(crate) Duration);
-
-impl FromNode for Wait {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        let duration = if is_zero(node) { Duration::ZERO } else { duration_of(node, errors)? };
-        if duration.is_zero() {
-            errors.add(node.pos, "this duration must not be zero", "write for example `30s`");
-            return None;
-        }
-        Some(Self(duration))
-    }
-
-    fn shape() -> Shape {
-        duration_shape()
-    }
-}
-
-/// A duration, or `0` for none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Window(pub(crate) Duration);
-
-impl FromNode for Window {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        if is_zero(node) {
-            return Some(Self(Duration::ZERO));
-        }
-        duration_of(node, errors).map(Self)
-    }
-
-    fn shape() -> Shape {
-        Shape::Either(vec![duration_shape(), Shape::Only(json!(0))])
-    }
-}
-
-/// A lifetime; `None` is `0`: until purged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Lifetime(pub(crate) Option<Duration>);
-
-impl FromNode for Lifetime {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        if is_zero(node) {
-            return Some(Self(None));
-        }
-        let duration = duration_of(node, errors)?;
-        if duration.is_zero() {
-            let help =
-                "write `0` for \"until purged\", or leave the `tier` of the route out to store nothing";
-            errors.add(node.pos, "a lifetime of no time at all", help);
-            return None;
-        }
-        Some(Self(Some(duration)))
-    }
-
-    fn shape() -> Shape {
-        Window::shape()
-    }
-}
-
-/// A number of bytes that is not zero: `512B`, `10KiB`, `64MiB`, `1GiB`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Size(pub(crate) u64);
-
-/// Reads a size.
-pub(crate) fn parse_size(text: &str) -> Result<u64, Wrong> {
-    const HELP: &str =
-        "write a whole number and one unit, `B`, `KiB`, `MiB` or `GiB`: `512B`, `10KiB`, `64MiB`, `1GiB`";
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit {
-        "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "K" | "KB" | "kB" | "kb" | "k" | "M" | "MB" | "mb" | "G" | "GB" | "gb" => {
-            let right = format!("{number}{}iB", unit[..1].to_ascii_uppercase());
-            return wrong(
-                format!("`{text}` is not a size"),
-                format!("units are powers of 1024: write `{right}`"),
-            );
-        }
-        _ => return wrong(format!("`{text}` is not a size"), HELP),
-    };
-    if number.is_empty() {
-        return wrong(format!("`{text}` is not a size"), HELP);
-    }
-    match number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)) {
-        Some(0) => wrong("a size of nothing", "write for example `64MiB`"),
-        Some(bytes) if bytes <= 1 << 50 => Ok(bytes),
-        _ => wrong(format!("`{text}` is larger than any memory"), "write a smaller size"),
-    }
-}
-
-impl FromNode for Size {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        if let Kind::Scalar { text, quoted: false } = &node.kind
-            && let Plain::Number(_) = plain(text)
-        {
-            let help = format!("say in which unit: `{text}B`, `{text}KiB`, `{text}MiB`");
-            mismatch(node, "a size such as `64MiB`", &help, errors);
-            return None;
-        }
-        let text = text_of(node, "a size such as `64MiB`", "write for example `64MiB`", errors)?;
-        match parse_size(text) {
-            Ok(bytes) => Some(Self(bytes)),
-            Err(wrong) => {
-                errors.add(node.pos, wrong.message, wrong.help);
-                None
-            }
-        }
-    }
-
-    fn shape() -> Shape {
-        Shape::Text { word: "a size", pattern: Some("^[0-9]+(B|KiB|MiB|GiB)$") }
-    }
+text_value! {
+    /// A path in the file system, relative to the folder of the configuration.
+    FileName(String), "a file", "tls/key.pem", None, parse_text
 }
 
 /// A whole number within bounds.
@@ -408,116 +237,5 @@ impl FromNode for Scalar {
 
     fn shape() -> Shape {
         Shape::Scalar
-    }
-}
-
-/// A list.
-#[derive(Debug, Clone)]
-pub(crate) struct List<T>(pub(crate) Vec<At<T>>);
-
-fn items<T: FromNode>(nodes: &[Node], errors: &mut Errors) -> Vec<At<T>> {
-    let read = |node: &Node| Some(At { value: T::from_node(node, errors)?, pos: node.pos });
-    nodes.iter().filter_map(read).collect()
-}
-
-impl<T: FromNode> FromNode for List<T> {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        match &node.kind {
-            Kind::List(nodes) => Some(Self(items(nodes, errors))),
-            _ => {
-                mismatch(node, "a list", "write `[one, two]`, or one entry per line after `- `", errors);
-                None
-            }
-        }
-    }
-
-    fn shape() -> Shape {
-        Shape::List(Box::new(T::shape()), 0)
-    }
-}
-
-/// One value, or a list of at least one.
-#[derive(Debug, Clone)]
-pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
-
-impl<T: FromNode> FromNode for OneOrMany<T> {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        match &node.kind {
-            Kind::List(nodes) if nodes.is_empty() => {
-                errors.add(node.pos, "the list is empty", "name at least one, or remove the key");
-                None
-            }
-            Kind::List(nodes) => Some(Self(items(nodes, errors))),
-            _ => Some(Self(vec![At { value: T::from_node(node, errors)?, pos: node.pos }])),
-        }
-    }
-
-    fn shape() -> Shape {
-        Shape::Either(vec![T::shape(), Shape::List(Box::new(T::shape()), 1)])
-    }
-}
-
-/// A named value.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry<T> {
-    pub(crate) name: At<String>,
-    /// `None`: it was refused.
-    pub(crate) value: Option<T>,
-}
-
-/// Names, each with a value.
-#[derive(Debug, Clone)]
-pub(crate) struct Named<T>(pub(crate) Vec<Entry<T>>);
-
-impl<T: FromNode> FromNode for Named<T> {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        let Kind::Map(entries) = &node.kind else {
-            mismatch(node, "a mapping of names", "write `NAME: …`, one per line", errors);
-            return None;
-        };
-        for (key, _) in entries {
-            if let Err(wrong) = parse_name(&key.name) {
-                errors.add(key.pos, wrong.message, wrong.help);
-            }
-        }
-        Some(Self(entries.iter().map(|(key, node)| entry(&key.name, key.pos, node, errors)).collect()))
-    }
-
-    fn shape() -> Shape {
-        Shape::Map(Box::new(T::shape()), NAME)
-    }
-}
-
-fn entry<T: FromNode>(
-    name: &str,
-    pos: super::super::tree::Pos,
-    node: &Node,
-    errors: &mut Errors,
-) -> Entry<T> {
-    let value = match node.kind {
-        Kind::Null => {
-            errors.add(pos, format!("`{name}` has no value"), "write `{}` where all defaults hold");
-            None
-        }
-        _ => T::from_node(node, errors),
-    };
-    Entry { name: At { value: name.to_owned(), pos }, value }
-}
-
-/// Texts of any kind, each with a value.
-#[derive(Debug, Clone)]
-pub(crate) struct Pairs<T>(pub(crate) Vec<Entry<T>>);
-
-impl<T: FromNode> FromNode for Pairs<T> {
-    fn from_node(node: &Node, errors: &mut Errors) -> Option<Self> {
-        let Kind::Map(entries) = &node.kind else {
-            mismatch(node, "a mapping", "write `key: value` pairs", errors);
-            return None;
-        };
-        Some(Self(entries.iter().map(|(key, node)| entry(&key.name, key.pos, node, errors)).collect()))
-    }
-
-    fn shape() -> Shape {
-        Shape::Map(Box::new(T::shape()), "")
     }
 }

@@ -9,12 +9,12 @@ use http::Method;
 
 use super::super::{PathPattern, Piece, TagSelector, Template, Write};
 use super::Cx;
+use super::collections::OneOrMany;
 use super::http_values::TemplateText;
 use super::identity::Facts;
 use super::names::Names;
 use super::section::{At, Slot};
 use super::template;
-use super::values::OneOrMany;
 use super::words::{RawConfig, RawWrite};
 
 type Models<'a> = HashMap<&'a str, &'a [At<TemplateText>]>;
