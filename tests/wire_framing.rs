@@ -1,5 +1,6 @@
 //! Through real sockets: whatever could be read in two ways is refused with 400 and the connection closes; what is
 //! good gets through, pipelined or in pieces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod wire;
 

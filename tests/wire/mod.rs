@@ -1,5 +1,6 @@
 //! What the tests of the wire share: a server with any service, a proxy in front of a scripted origin, raw clients.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -191,4 +192,20 @@ pub async fn talk(addr: SocketAddr, bytes: &[u8]) -> String {
 pub fn statuses(text: &str) -> Vec<u16> {
     let lines = text.match_indices("HTTP/1.").filter_map(|(at, _)| text.get(at + 9..at + 12)?.parse().ok());
     lines.collect()
+}
+
+/// A request that closes its connection.
+pub const GET: &[u8] = b"GET /a/b?c=d HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+
+/// An origin that answers each connection's first request with these bytes and closes.
+pub async fn answering(bytes: &'static str) -> Origin {
+    let addr = origin(move |_, mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+    });
+    origin_at(addr.await)
+}
+
+pub async fn through(origin: Origin, request: &[u8]) -> String {
+    talk(serve(limits(), proxy(origin)).addr, request).await
 }
