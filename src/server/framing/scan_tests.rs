@@ -195,10 +195,23 @@ const PIECES: [&[u8]; 36] = [
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
 ];
 
+/// Lines, fields and bodies, each in its place, of which any may be wrong.
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let lines = proptest::sample::select(&PIECES[..3]);
+    let fields = proptest::collection::vec(proptest::sample::select(&PIECES[6..12]), 0..3);
+    let bodies = proptest::collection::vec(proptest::sample::select(&PIECES[12..17]), 0..3);
+    let hosts = prop_oneof![8 => Just(b"Host: a\r\n".as_slice()), 1 => Just(b"".as_slice())];
+    let message = (lines, hosts, fields, bodies).prop_map(|(line, host, fields, body)| {
+        [line, host, &fields.concat(), b"\r\n", &body.concat()].concat()
+    });
+    proptest::collection::vec(message, 1..4).prop_map(|messages| messages.concat())
+}
+
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = proptest::sample::select(&PIECES[..]);
     let good = proptest::sample::select(&PIECES[33..]);
     let mix = proptest::collection::vec(prop_oneof![3 => piece, 1 => good], 1..12).prop_map(|p| p.concat());
+    let mix = prop_oneof![mix, messages()];
     // A byte of it may be another one.
     (mix, any::<proptest::sample::Index>(), proptest::option::of(any::<u8>())).prop_map(
         |(mut bytes, at, byte)| {
