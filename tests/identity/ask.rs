@@ -129,9 +129,7 @@ async fn a_thousand_simultaneous_requests_with_one_new_credential_ask_once() {
             tokio::spawn(async move { bench.identify(with_session("/")).await.unwrap() })
         })
         .collect();
-    while bench.asked() == 0 {
-        tokio::task::yield_now().await;
-    }
+    bench.until_asked(1).await;
     bench.origin.gate.add_permits(1);
     for one in waiting {
         assert!(is_ann(&one.await.unwrap()));
@@ -145,9 +143,7 @@ async fn a_client_that_leaves_does_not_end_the_question_for_the_others() {
     bench.origin.gate.forget_permits(usize::MAX);
     let Step::Later(first) = bench.id.identify(&parts(with_session("/")), "h") else { panic!() };
     let leaver = tokio::spawn(first);
-    while bench.asked() == 0 {
-        tokio::task::yield_now().await;
-    }
+    bench.until_asked(1).await;
     leaver.abort();
     bench.origin.gate.add_permits(1);
     assert!(is_ann(&bench.identify(with_session("/")).await.unwrap()));
@@ -268,9 +264,7 @@ async fn an_answer_that_was_asked_for_before_an_unsafe_request_is_not_remembered
         let bench = bench.clone();
         async move { bench.identify(with_session("/")).await.unwrap() }
     });
-    while bench.asked() == 0 {
-        tokio::task::yield_now().await;
-    }
+    bench.until_asked(1).await;
     // The origin has said `ann`, its word is on its way; the session becomes somebody else's meanwhile.
     drop(bench.id.unsafe_request(&parts(post("/login"))));
     bench.reply(|_| Ok(says(&[("x-tenant", "acme"), ("x-user", "bob")])));
@@ -278,9 +272,7 @@ async fn an_answer_that_was_asked_for_before_an_unsafe_request_is_not_remembered
         let bench = bench.clone();
         async move { bench.identify(with_session("/")).await.unwrap() }
     });
-    while bench.asked() < 2 {
-        tokio::task::yield_now().await;
-    }
+    bench.until_asked(2).await;
     bench.origin.gate.add_permits(10);
     assert_eq!(user(&late.await.unwrap()), Some("bob"), "it does not join the older question");
     assert_eq!(user(&asking.await.unwrap()), Some("bob"), "the older answer is asked for again");

@@ -117,6 +117,16 @@ impl Bench {
         self.origin.asked.load(Ordering::SeqCst)
     }
 
+    /// Waits until the origin was asked so often.
+    pub async fn until_asked(&self, times: usize) {
+        let asked = async {
+            while self.asked() < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the origin is not asked");
+    }
+
     pub fn fetched(&self) -> usize {
         self.keys.fetched.load(Ordering::SeqCst)
     }
