@@ -48,8 +48,8 @@ pub(super) fn fill_request(
 ) -> FillRequest {
     let mut parts = client.clone();
     parts.method = Method::GET;
-    parts.uri = uri(client, caching, keyed, busting);
     let carried = carried(who, caching);
+    parts.uri = uri(client, caching, keyed, &carried, busting);
     let by_origin = caching.tier.ttl == Ttl::Origin;
     if by_origin {
         who.losers.strip_cookies(&mut parts.headers);
@@ -150,19 +150,20 @@ fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
         .or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
 }
 
-/// The URL as keyed, with the bust parameter where the route forwards it.
-fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, busting: bool) -> Uri {
-    let bust = client
-        .uri
-        .query()
-        .filter(|_| busting && caching.bust.forward)
-        .and_then(|q| query::pairs(q).find(|pair| is_bust(caching, pair.name)));
-    let query = match (&keyed.query, bust) {
-        (Some(query), Some(bust)) => Some(format!("{query}&{}", bust.raw)),
-        (None, Some(bust)) => Some(bust.raw.to_owned()),
-        (query, None) => query.clone(),
-    };
-    with_query(&client.uri, query.as_deref())
+/// The URL as keyed, with the parameters that became the identity in the key, and with the bust parameter where the
+/// route forwards it.
+fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, carried: &Carries<'_>, busting: bool) -> Uri {
+    let (Carries::Credential(set) | Carries::Only(set)) = carried;
+    let kept = keyed.query.as_deref().unwrap_or_default();
+    let forgotten = |name: &str| set.query(name) && !query::pairs(kept).any(|pair| pair.name == name);
+    let mut bust = busting && caching.bust.forward;
+    let more = query::pairs(client.uri.query().unwrap_or_default()).filter(|pair| {
+        let busts = is_bust(caching, pair.name);
+        // One of them is enough.
+        busts && std::mem::take(&mut bust) || !busts && forgotten(pair.name)
+    });
+    let pieces: Vec<&str> = keyed.query.as_deref().into_iter().chain(more.map(|pair| pair.raw)).collect();
+    with_query(&client.uri, (!pieces.is_empty()).then(|| pieces.join("&")).as_deref())
 }
 
 /// The same URL with another query.

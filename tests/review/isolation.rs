@@ -3,7 +3,7 @@
 use http::Request;
 use larder::http::Body;
 
-use super::support::{World, reply};
+use super::support::{World, reply, token};
 
 const PUBLIC: &str = "
 tiers: { short: { ttl: 10s }, origin: {} }
@@ -34,5 +34,38 @@ async fn a_cookie_that_comes_with_a_304_reaches_nobody_but_the_one_who_led() {
         assert!(cookies <= 1, "{path}: {cookies} clients got the cookie of one");
         assert_ne!((stored.x_cache(), stored.header("set-cookie").is_some()), ("HIT", true), "{path}");
         assert_eq!((both.0.text(), both.1.text(), both.2.text()), ("page", "page", "page"), "{path}");
+    }
+}
+
+const ENTITLED: &str = "
+identity:
+  jwt: { algorithms: [HS256], secret: { env: JWT_SECRET } }
+  tenant: [{ query: tenant_id, entitled: { jwt: tenant_ids } }, { jwt: tenant_id }]
+tiers: { short: { ttl: 10m } }
+routes:
+  - { name: named, path: /named, tier: short, share: tenant, key: \"{query.test}\" }
+  - { name: all, path: /all, tier: short, share: tenant }
+";
+
+/// An application that serves its default tenant unless the query names another.
+async fn tenant_of_query(request: Request<Body>) -> http::Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let bees = query.split('&').any(|pair| pair == "tenant_id=bee");
+    reply(200, &[], if bees { "for bee" } else { "for ant" })
+}
+
+#[tokio::test]
+async fn d8_the_parameter_that_became_the_tenant_reaches_the_application_whatever_the_route_keeps_of_the_query() {
+    let of_both = token(&serde_json::json!({ "tenant_id": "ant", "tenant_ids": ["ant", "bee"] }));
+    let of_bee = token(&serde_json::json!({ "tenant_id": "bee", "tenant_ids": ["bee"] }));
+    for path in ["/named", "/all"] {
+        let world = World::new(ENTITLED, tenant_of_query);
+        let target = format!("{path}?tenant_id=bee&test=1");
+        let first = world.get(&target, &[("authorization", &of_both)]).await;
+        assert_eq!(first.text(), "for bee", "{path}");
+        let hit = world.get(&target, &[("authorization", &of_bee)]).await;
+        assert_eq!((hit.text(), hit.x_cache()), ("for bee", "HIT"), "{path}");
+        let asked = world.seen().remove(0).target;
+        assert_eq!(asked.matches("tenant_id=bee").count(), 1, "{asked}");
     }
 }
