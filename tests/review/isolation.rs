@@ -69,3 +69,20 @@ async fn d8_the_parameter_that_became_the_tenant_reaches_the_application_whateve
         assert_eq!(asked.matches("tenant_id=bee").count(), 1, "{asked}");
     }
 }
+
+const OWN_KEY: &str = "
+tiers: { short: { ttl: 10m } }
+routes: [{ name: item, path: /item, tier: short, share: public, key: \"item:{query.id}\" }]
+";
+
+#[tokio::test]
+async fn a_parameter_that_comes_twice_fills_no_entry_of_a_route_with_its_own_key_but_its_own() {
+    // Many applications take the last of several.
+    let world = World::new(OWN_KEY, async |request: Request<Body>| {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        reply(200, &[], if query.ends_with("id=evil") { "evil" } else { "good" })
+    });
+    assert_eq!(world.get("/item?id=1&id=evil", &[]).await.text(), "evil");
+    assert_eq!(world.get("/item?id=1", &[]).await.text(), "good");
+    assert_eq!(world.get("/item?id=1&unkeyed=2", &[]).await.x_cache(), "HIT");
+}
