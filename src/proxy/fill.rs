@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -193,35 +193,43 @@ impl<S: Inner> FillTask<S> {
 
     fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
         let mut headers = old.header_map();
+        // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
+        headers.remove(AGE);
+        if !head.headers.contains_key(DATE) {
+            headers.remove(DATE);
+        }
         for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
             headers.remove(name);
             for value in head.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let head = Head { status: old.status, headers, ..head };
+        let mut head = Head { status: old.status, headers, ..head };
+        self.strip_set_cookie(&mut head.headers);
         let size = Some(old.body.len() as u64);
-        match self.judge(&head, size, Some(&old.body)) {
-            Err(reason) => {
-                // It holds, but may not be kept any longer: this once it is served to everybody who waited.
-                self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
-                let once = self.stored(begun, &head, old.freshness, old.body.clone());
-                self.leader.answer(Outcome::Stored(Arc::new(once), reason));
-            }
-            Ok(freshness) => {
+        let judged = self.judge(&head, size, Some(&old.body));
+        match judged.and_then(|freshness| Ok((freshness, self.variant(&head.headers)?))) {
+            // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
+            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                let variant = self.variant(&head.headers).unwrap_or_default();
                 self.commit(stored.clone(), variant);
                 self.leader.answer(Outcome::Stored(stored, Reason::Validated));
             }
         }
     }
 
+    /// Where the route overrides `Set-Cookie`, nobody gets it.
+    fn strip_set_cookie(&self, headers: &mut HeaderMap) {
+        let caching = &self.job.caching;
+        if caching.overrides.set_cookie && !caching.unsafe_store_set_cookie {
+            headers.remove(SET_COOKIE);
+        }
+    }
+
     /// The answer may be shared: its head goes to everybody, its body follows as it comes.
     async fn shared(mut self, begun: Begun, mut head: Head, size: Option<u64>, body: Body) {
-        if self.job.caching.overrides.set_cookie && !self.job.caching.unsafe_store_set_cookie {
-            head.headers.remove(SET_COOKIE);
-        }
+        self.strip_set_cookie(&mut head.headers);
         let variant = match self.variant(&head.headers) {
             Ok(variant) => variant,
             Err(reason) => return self.not_shared(reason, head, body),

@@ -102,7 +102,9 @@ pub(super) fn keyed(
         route: &route.name,
         method: "GET",
         path: if custom { "" } else { path },
-        query: if custom { None } else { query.as_deref() },
+        // Also under a key of one's own: of a parameter that comes twice the template reads the first, the application
+        // perhaps the last.
+        query: query.as_deref(),
         selecting: &pairs,
     })
     .ok_or(Reason::KeyTooLong)?;

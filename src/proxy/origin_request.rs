@@ -48,8 +48,8 @@ pub(super) fn fill_request(
 ) -> FillRequest {
     let mut parts = client.clone();
     parts.method = Method::GET;
-    parts.uri = uri(client, caching, keyed, busting);
     let goes = goes(who, caching);
+    parts.uri = uri(client, caching, keyed, &goes, busting);
     let by_origin = caching.tier.ttl == Ttl::Origin;
     if by_origin {
         who.losers.strip_cookies(&mut parts.headers);
@@ -84,7 +84,7 @@ struct Goes<'a> {
     authorization: bool,
     /// Whether cookies that prove somebody do. A claimed cookie's value is in the key.
     proving_cookies: bool,
-    /// Whether the fields of trusted proxies do.
+    /// Whether the fields of trusted proxies and the parameters that name the tenant do.
     fields: bool,
 }
 
@@ -174,19 +174,21 @@ fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
         .or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
 }
 
-/// The URL as keyed, with the bust parameter where the route forwards it.
-fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, busting: bool) -> Uri {
-    let bust = client
-        .uri
-        .query()
-        .filter(|_| busting && caching.bust.forward)
-        .and_then(|q| query::pairs(q).find(|pair| is_bust(caching, pair.name)));
-    let query = match (&keyed.query, bust) {
-        (Some(query), Some(bust)) => Some(format!("{query}&{}", bust.raw)),
-        (None, Some(bust)) => Some(bust.raw.to_owned()),
-        (query, None) => query.clone(),
+/// The URL as keyed, with the parameters that became the identity in the key, and with the bust parameter where the
+/// route forwards it.
+fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, goes: &Goes<'_>, busting: bool) -> Uri {
+    let kept = keyed.query.as_deref().unwrap_or_default();
+    let forgotten = |name: &str| {
+        goes.fields && goes.carriers.query(name) && !query::pairs(kept).any(|pair| pair.name == name)
     };
-    with_query(&client.uri, query.as_deref())
+    let mut bust = busting && caching.bust.forward;
+    let more = query::pairs(client.uri.query().unwrap_or_default()).filter(|pair| {
+        let busts = is_bust(caching, pair.name);
+        // One of them is enough.
+        busts && std::mem::take(&mut bust) || !busts && forgotten(pair.name)
+    });
+    let pieces: Vec<&str> = keyed.query.as_deref().into_iter().chain(more.map(|pair| pair.raw)).collect();
+    with_query(&client.uri, (!pieces.is_empty()).then(|| pieces.join("&")).as_deref())
 }
 
 /// The same URL with another query.

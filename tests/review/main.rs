@@ -1,0 +1,7 @@
+//! What an adversary, an unlucky order of events or an odd origin could do, each tried through the public surface.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's way to fail
+
+mod isolation;
+#[allow(unreachable_pub)]
+mod support;
