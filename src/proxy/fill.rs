@@ -380,7 +380,11 @@ async fn receive(
         match frame.map_err(|error| broken(&error))?.into_data() {
             Ok(chunk) if chunk.is_empty() => {}
             Ok(chunk) => {
-                content.add(chunk);
+                if announced == Some(content.received() + chunk.len() as u64) {
+                    content.add_last(chunk);
+                } else {
+                    content.add(chunk);
+                }
                 if keeper.is_some() && content.is_windowed() {
                     // If nobody comes, the room below is abandoned.
                     let _ = tokio::time::timeout(ATTENDANCE, content.attended(2)).await;
