@@ -184,8 +184,11 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
 }
 
 fn query_names(template: &Template) -> Vec<&str> {
-    let named = |piece| if let Piece::Query(name) = piece { Some(name.as_str()) } else { None };
-    template.0.iter().filter_map(named).collect()
+    template
+        .0
+        .iter()
+        .filter_map(|piece| if let Piece::Query(name) = piece { Some(name.as_str()) } else { None })
+        .collect()
 }
 
 /// Whether the parameter asks for a fresh answer on this route. It never selects.
