@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -36,7 +36,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The proxy of a configuration, over the origins that it names.
+/// The proxy of a configuration, over the origins that it names; `log` takes the log of requests.
 ///
 /// # Errors
 /// Where something that the configuration names cannot be used, such as a certificate file.
@@ -46,32 +46,27 @@ pub fn proxy(
     log: impl Write + Send + 'static,
 ) -> Result<Proxy<Origins>, StartError> {
     let origins = Origins::new(&config.origins).map_err(StartError::new)?;
-    let log = AccessLog::new(config.log, log);
-    over(config, origins, clock, log)
+    let ask = Arc::new(AskThrough::new(origins.clone()));
+    let cache = Cache::new(&config.stores, clock);
+    Ok(Proxy::new(shared(config, ask, cache, AccessLog::new(config.log, log))?, origins))
 }
 
-/// The proxy of a configuration over any application.
-///
-/// # Errors
-/// As [`proxy`].
-pub fn over<S: Inner>(
+/// What all requests of a configuration share.
+pub(crate) fn shared(
     config: &Arc<Config>,
-    inner: S,
-    clock: Clock,
+    ask: Arc<dyn AskOrigin>,
+    cache: Cache,
     log: AccessLog,
-) -> Result<Proxy<S>, StartError> {
-    let ask = Arc::new(AskThrough(Mutex::new(inner.clone())));
-    let identifier =
-        Identifier::new(&config.identity, clock.clone(), ask, jwks(config)?).map_err(StartError::new)?;
-    let cache = Cache::new(&config.stores, clock);
-    Ok(Proxy::new(Arc::new(Shared::new(config.clone(), identifier, cache, log)), inner))
+) -> Result<Arc<Shared>, StartError> {
+    let clock = cache.clock().clone();
+    let identifier = Identifier::new(&config.identity, clock, ask, jwks(config)?).map_err(StartError::new)?;
+    Ok(Arc::new(Shared::new(config.clone(), identifier, cache, log)))
 }
 
 /// The fetcher of key sets, where the configuration names one.
 fn jwks(config: &Config) -> Result<Arc<dyn FetchJwks>, StartError> {
-    let keys = config.identity.jwt.iter().flat_map(|jwt| &jwt.keys);
-    let mut sets = keys.filter(|key| matches!(key.material, JwtMaterial::Jwks(_)));
-    if sets.next().is_some() {
+    let mut keys = config.identity.jwt.iter().flat_map(|jwt| &jwt.keys);
+    if keys.any(|key| matches!(key.material, JwtMaterial::Jwks(_))) {
         return Ok(Arc::new(JwksHttp::new().map_err(StartError::new)?));
     }
     Ok(Arc::new(NoJwks))
@@ -86,7 +81,14 @@ impl FetchJwks for NoJwks {
 }
 
 /// `ask` goes the way of every request to an origin.
-struct AskThrough<S>(Mutex<S>);
+pub(crate) struct AskThrough<S>(Mutex<S>);
+
+impl<S: Inner> AskThrough<S> {
+    /// Through this service.
+    pub(crate) fn new(inner: S) -> Self {
+        Self(Mutex::new(inner))
+    }
+}
 
 impl<S: Inner> AskOrigin for AskThrough<S> {
     fn ask(&self, origin: usize, mut request: Request<Body>) -> BoxFuture<Result<Response<Body>, Error>> {
@@ -94,5 +96,26 @@ impl<S: Inner> AskOrigin for AskThrough<S> {
         // The lock is for services that are not `Sync`: it is held for the clone only.
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move { inner.send(request).await })
+    }
+}
+
+/// For a layer, which is made before the application that it wraps: the first one is asked.
+#[derive(Default)]
+pub(crate) struct LateAsk(OnceLock<Box<dyn AskOrigin>>);
+
+impl LateAsk {
+    /// Asks through `application`, unless there is one already.
+    pub(crate) fn answer_with(&self, application: impl AskOrigin + 'static) {
+        // The first stays: its memory of identities is the one in use.
+        let _ = self.0.set(Box::new(application));
+    }
+}
+
+impl AskOrigin for LateAsk {
+    fn ask(&self, origin: usize, request: Request<Body>) -> BoxFuture<Result<Response<Body>, Error>> {
+        match self.0.get() {
+            Some(application) => application.ask(origin, request),
+            None => Box::pin(async { Err(Error::new(ErrorKind::Internal, "no application is wrapped yet")) }),
+        }
     }
 }

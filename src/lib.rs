@@ -12,6 +12,7 @@ pub mod error;
 pub mod http;
 pub mod identity;
 pub mod key;
+pub mod layer;
 pub mod policy;
 pub mod proxy;
 pub mod purge;

@@ -1,6 +1,7 @@
 //! The `larder` command: its words, and what each does.
 
 mod demo;
+mod explain;
 mod purge;
 mod run;
 
@@ -46,6 +47,8 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Explains what the proxy makes of a request: route, tier, identity, key, tags, and what reaches the application.
+    Explain(explain::ExplainArgs),
     /// Prints the JSON Schema of the configuration file.
     Schema,
     /// Purges URLs with all their variants, or everything, through the admin listener.
@@ -91,6 +94,7 @@ fn run_command(command: Command) -> Result<(), Failure> {
             println!("{}", serde_json::to_string_pretty(&crate::config::schema::json_schema())?);
             Ok(())
         }
+        Command::Explain(args) => explain::explain(args),
         Command::Purge(args) => purge::purge(args),
     }
 }

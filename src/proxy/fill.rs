@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::exceptions::{Answer, rule};
 use super::identify::Generation;
 use super::keyed::Keyed;
+use super::origin::CloseDelimited;
 use super::shared::{Inner, Shared};
 use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
@@ -62,6 +63,8 @@ struct Head {
     headers: HeaderMap,
     requested: Now,
     received: Now,
+    /// Its end is that of the connection: nobody can say whether it is whole.
+    close_delimited: bool,
 }
 
 impl<S: Inner> FillTask<S> {
@@ -125,7 +128,11 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
-        Ok((Head { status: parts.status, headers: parts.headers, requested, received }, body))
+        let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
+        Ok((
+            Head { status: parts.status, headers: parts.headers, requested, received, close_delimited },
+            body,
+        ))
     }
 
     async fn answered(self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
@@ -144,6 +151,9 @@ impl<S: Inner> FillTask<S> {
     /// Whether the answer may be kept, and for how long.
     fn judge(&self, head: &Head, size: Option<u64>, content: Option<&[u8]>) -> Result<Freshness, Reason> {
         let job = &self.job;
+        if head.close_delimited {
+            return Err(Reason::CloseDelimited);
+        }
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
         if ruled.never {

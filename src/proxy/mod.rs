@@ -2,6 +2,7 @@
 
 mod access_log;
 mod exceptions;
+mod explain;
 mod fetch;
 mod fill;
 pub mod identify;
@@ -21,6 +22,7 @@ mod wishes;
 mod write;
 
 pub use access_log::{AccessLog, Record};
+pub use explain::{Cached, Explanation};
 pub use keyed::{Keyed, keyed_query, target};
 pub use origin_request::SAFE;
 pub use rescue::rescue;

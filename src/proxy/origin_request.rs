@@ -52,6 +52,7 @@ pub(super) fn fill_request(
     let carried = carried(who, caching);
     let by_origin = caching.tier.ttl == Ttl::Origin;
     if by_origin {
+        who.losers.strip_cookies(&mut parts.headers);
         CONDITIONAL.iter().for_each(|name| drop(parts.headers.remove(name)));
         if let Carries::Only(set) = carried {
             parts.headers.remove(AUTHORIZATION);

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::identify::{Identified, Step};
 use super::plan::{NoPlan, Plan};
 use super::respond::{Source, XCache};
-use super::sanitize::{Sanitized, sanitize};
+use super::sanitize::Sanitized;
 use super::shared::{Inner, Shared};
 use super::told::Told;
 use crate::cache::Lookup;
@@ -119,22 +119,23 @@ impl<S: Inner> Proxy<S> {
         &self.shared
     }
 
+    /// Sanitize, route.
+    pub(super) fn routed(&self, parts: &mut Parts) -> Result<(Sanitized, Arc<Route>), Error> {
+        let about = self.shared.sanitized(parts)?;
+        let route = self.shared.router.find(about.host(), parts.uri.path(), &parts.method).cloned();
+        let none = || Error::new(ErrorKind::NoRoute, "no route of the configuration matches this request");
+        Ok((about, route.ok_or_else(none)?))
+    }
+
     /// Sanitize, route, identify.
     fn enter(&self, request: Request<Body>) -> Flow {
         let arrived = self.shared.now();
         let (mut parts, body) = request.into_parts();
-        let shared = &self.shared;
-        let trusted = &shared.config.identity.trusted_proxies;
-        let about = match sanitize(&mut parts, trusted, &shared.identity_fields, &shared.config.limits) {
-            Ok(about) => about,
+        let (about, route) = match self.routed(&mut parts) {
+            Ok(routed) => routed,
             Err(error) => return Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
         };
-        let Some(route) = shared.router.find(about.host(), parts.uri.path(), &parts.method) else {
-            let error = Error::new(ErrorKind::NoRoute, "no route of the configuration matches this request");
-            return Flow::Now(self.refused(&Told::of(&parts, arrived), &error));
-        };
-        let route = route.clone();
-        let step = shared.identifier.identify(&parts, about.host());
+        let step = self.shared.identifier.identify(&parts, about.host());
         let visit = |who| Visit { parts, body, about, route, who, arrived };
         match step {
             Step::Done(who) => self.identified(visit(who)),

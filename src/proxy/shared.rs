@@ -10,7 +10,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::access_log::AccessLog;
-use super::identify::{Identifier, Step};
+use super::identify::{Identified, Identifier, Step};
 use super::keyed::{keyed_query, target};
 use super::route::Router;
 use super::sanitize::{Sanitized, sanitize};
@@ -68,6 +68,18 @@ impl Shared {
         sanitize(parts, &self.config.identity.trusted_proxies, &self.identity_fields, &self.config.limits)
     }
 
+    /// Who a request is for.
+    ///
+    /// # Errors
+    /// Where the request is refused.
+    pub(super) async fn identified(&self, parts: &Parts, host: &str) -> Result<Identified, Error> {
+        match self.identifier.identify(parts, host) {
+            Step::Done(who) => Ok(who),
+            Step::Refused(error) => Err(error),
+            Step::Later(future) => future.await,
+        }
+    }
+
     /// The tenant that an operator's request names by its host, its path or a trusted field. The operator's token is
     /// taken out first: it is nobody's identity.
     ///
@@ -75,11 +87,7 @@ impl Shared {
     /// Where the request is refused.
     pub async fn tenant_of_peer(&self, parts: &mut Parts, host: &str) -> Result<Option<Arc<str>>, Error> {
         parts.headers.remove(http::header::AUTHORIZATION);
-        let who = match self.identifier.identify(parts, host) {
-            Step::Done(who) => who,
-            Step::Refused(error) => return Err(error),
-            Step::Later(future) => future.await?,
-        };
+        let who = self.identified(parts, host).await?;
         Ok(who.identity.tenant.map(|tenant| tenant.name))
     }
 

@@ -91,7 +91,7 @@ impl HttpBody for Timed {
             let error = Error::new(ErrorKind::RequestTimeout, "the request's body stood still");
             return Poll::Ready(Some(Err(Box::new(error))));
         }
-        polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+        polled.map(|frame| frame.map(|frame| frame.map_err(|error| Box::new(fault(&error)) as BoxError)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -101,4 +101,12 @@ impl HttpBody for Timed {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// What was wrong with a body: the filter says it inside of an I/O error; otherwise the client went away.
+fn fault(error: &hyper::Error) -> Error {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
+    let io = causes.find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let said = io.and_then(std::io::Error::get_ref).and_then(|inner| inner.downcast_ref::<Error>());
+    said.cloned().unwrap_or_else(|| Error::new(ErrorKind::BadRequest, "the client broke its request off"))
 }

@@ -16,12 +16,11 @@ use super::credential::{Credential, CredentialRule};
 use super::digest::{Digest, Digester};
 use super::flight::Flight;
 use super::generation::{Generation, Generations};
-use super::value::{Said, said};
+use super::value::{Said, said_by_field};
 use super::{AskOrigin, Seen, SetupError};
 use crate::clock::Clock;
 use crate::config::{self, PathPattern};
 use crate::http::Body;
-use crate::http::cookies::Found;
 
 /// How many answers are remembered.
 const REMEMBERED: usize = 20_000;
@@ -200,7 +199,9 @@ impl Asker {
             let nobody = status.is_redirection() || matches!(status.as_u16(), 401 | 403);
             return if nobody { Answer::Nobody } else { Answer::Failed };
         }
-        let of = |name: &Option<HeaderName>| name.as_ref().map_or(Said::Nothing, |name| field(headers, name));
+        let of = |name: &Option<HeaderName>| {
+            name.as_ref().map_or(Said::Nothing, |name| said_by_field(headers, name).map(Arc::from))
+        };
         let (tenant, user, role) = (of(&self.config.tenant), of(&self.config.user), of(&self.config.role));
         match (tenant, user, role) {
             (Said::Unusable, _, _) | (_, Said::Unusable, _) | (_, _, Said::Unusable) => Answer::Failed,
@@ -253,15 +254,6 @@ impl Drop for Landing {
         if running.get(&self.whole).is_some_and(|(generation, _)| generation.is_same(&self.generation)) {
             running.remove(&self.whole);
         }
-    }
-}
-
-/// A field of an answer. Doubled, it says two things: unusable.
-fn field(headers: &HeaderMap, name: &HeaderName) -> Said<Arc<str>> {
-    match Found::among(headers.get_all(name).iter()) {
-        Found::Absent => Said::Nothing,
-        Found::Once(value) => said(value.as_bytes().trim_ascii()).map(Arc::from),
-        Found::Several => Said::Unusable,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::SetupError;
 
@@ -27,8 +27,8 @@ impl Hash for Digest {
 /// Makes [`Digest`]s.
 #[derive(Clone)]
 pub(super) struct Digester {
-    a: SipHasher24,
-    b: SipHasher24,
+    a: SipHasher13,
+    b: SipHasher13,
 }
 
 impl Digester {
@@ -38,7 +38,7 @@ impl Digester {
         for key in &mut keys {
             aws_lc_rs::rand::fill(key).map_err(|_| SetupError::new("the system gives no random bytes"))?;
         }
-        Ok(Self { a: SipHasher24::new_with_key(&keys[0]), b: SipHasher24::new_with_key(&keys[1]) })
+        Ok(Self { a: SipHasher13::new_with_key(&keys[0]), b: SipHasher13::new_with_key(&keys[1]) })
     }
 
     /// Begins a digest. `purpose` keeps digests of different things apart.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use quick_cache::sync::Cache;
 use serde_json::Value;
 
@@ -240,14 +240,14 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    /// The claims, where the key verifies the signature. They are judged by [`Tokens::admit`] alone.
     fn check(&mut self, key: &DecodingKey) -> Option<Value> {
         self.left = self.left.checked_sub(1)?;
-        let mut only_signature = Validation::new(self.header.alg);
-        // The claims are judged by our own clock and configuration, in `admit`.
-        only_signature.required_spec_claims.clear();
-        only_signature.validate_exp = false;
-        only_signature.validate_aud = false;
-        jsonwebtoken::decode::<Value>(self.token, key, &only_signature).ok().map(|token| token.claims)
+        let dot = memchr::memrchr(b'.', self.token)?;
+        let signature = std::str::from_utf8(self.token.get(dot + 1..)?).ok()?;
+        let holds = jsonwebtoken::crypto::verify(signature, &self.token[..dot], key, self.header.alg);
+        // "Insecure" is what it is without the line above.
+        holds.ok()?.then(|| jsonwebtoken::dangerous::insecure_decode_claims(self.token).ok())?
     }
 }
 

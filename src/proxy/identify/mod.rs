@@ -18,6 +18,7 @@ mod jwks;
 pub mod jwks_http;
 mod jwt;
 mod keys;
+mod read;
 mod resolve;
 mod sources;
 mod value;

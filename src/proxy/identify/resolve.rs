@@ -10,7 +10,8 @@ use super::ask::{Answer, Asker, Told};
 use super::carriers::{Carries, Losers, Set, Table, bearer};
 use super::digest::{Digest, Digester};
 use super::jwt::{Tokens, Verdict, Verified};
-use super::sources::{Builder, Evidence, Issuer, List, Picked, Which};
+use super::read::{Evidence, Issuer, Picked, Proof, Which};
+use super::sources::{Builder, List};
 use super::{AskOrigin, FetchJwks, Identified, Seen, SetupError, Stop};
 use crate::clock::Clock;
 use crate::config;
@@ -192,7 +193,7 @@ impl Resolver {
         let carries = self.carries(tenant_carriers, carriers(&user), role_carriers);
         let lost = lost_role | lost_tenant | lost_user;
         let losers = Losers::new(&self.table, lost, carries.tenant | carries.user | carries.role);
-        let asked = [&tenant, &user, &role].into_iter().flatten().any(|picked| picked.asked);
+        let asked = [&tenant, &user, &role].into_iter().flatten().any(|picked| picked.proof == Proof::Ask);
         let told: Option<&Told> = evidence.asked.flatten().filter(|_| asked);
         Ok(Identified {
             identity: Identity {

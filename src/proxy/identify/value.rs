@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName};
+
+use crate::http::cookies::Found;
+
 /// The longest name of a tenant, a user or a role, in bytes.
 pub const MAX_NAME: usize = 256;
 
@@ -38,6 +42,15 @@ pub(super) fn said(bytes: &[u8]) -> Said<&str> {
         Ok("") => Said::Nothing,
         Ok(name) if usable(name) => Said::Name(name),
         _ => Said::Unusable,
+    }
+}
+
+/// What a field says. Doubled, it says two things: unusable.
+pub(super) fn said_by_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Said<&'a str> {
+    match Found::among(headers.get_all(name).iter()) {
+        Found::Absent => Said::Nothing,
+        Found::Once(value) => said(value.as_bytes().trim_ascii()),
+        Found::Several => Said::Unusable,
     }
 }
 

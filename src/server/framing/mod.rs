@@ -4,6 +4,7 @@
 //! where it lies and copied nowhere; a refused head is answered after the answers before it, then the connection
 //! closes. It also bounds writing: a client that takes nothing for `body_timeout` is cut.
 
+mod grammar;
 mod refusal;
 mod scan;
 mod tap;
