@@ -88,7 +88,8 @@ impl<S: Inner> Proxy<S> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
         let (job, dropped_credential) = self.job(&visit, &plan);
         let mut key = variant.unwrap_or_else(|| plan.keyed.key.clone());
-        let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
+        let busting = plan.asked.wishes.refresh.is_some();
+        let mut want = if busting { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), dropped_credential, since };
         for _ in 0..ROUNDS {
             let (fill, private) = self.attach(&errand.job, &key, want);
@@ -108,7 +109,8 @@ impl<S: Inner> Proxy<S> {
                 }
                 Outcome::Failed(error) => return self.no_answer(&errand, &error),
             }
-            want = Want::Since(errand.since);
+            // A fresh answer stays one that was fetched after it was asked for.
+            want = if busting { Want::New } else { Want::Since(errand.since) };
         }
         self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
     }
