@@ -1,5 +1,7 @@
 //! A fill that was asked for with one generation of a credential stores nothing once that generation has ended.
 
+#![allow(clippy::unwrap_used)] // helpers fail a test by a panic, as tests do
+
 mod support;
 
 use support::{Client, Gate, Larder, Origin, Reply};
