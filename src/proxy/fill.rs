@@ -180,7 +180,8 @@ impl<S: Inner> FillTask<S> {
 
     fn not_shared(self, reason: Reason, head: Head, body: Body) {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind.
-        if !head.status.is_server_error() {
+        // A credential that changed says nothing of the answer.
+        if !head.status.is_server_error() && reason != Reason::CredentialChanged {
             self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
@@ -211,6 +212,10 @@ impl<S: Inner> FillTask<S> {
         match judged.and_then(|freshness| Ok((freshness, self.variant(&head.headers)?))) {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
             Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            // A 304 to a credential that may be somebody else's by now renews nothing.
+            Ok(_) if !self.is_same_credential() => {
+                self.not_shared(Reason::CredentialChanged, head, Body::full(old.body.clone()));
+            }
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant);
@@ -261,6 +266,11 @@ impl<S: Inner> FillTask<S> {
         content.end(received);
     }
 
+    /// Whether the generation of the credential that was sent is still the present one.
+    fn is_same_credential(&self) -> bool {
+        self.job.generation.as_ref().is_none_or(Generation::is_current)
+    }
+
     /// The whole answer is here: it becomes visible, if its rules still hold.
     fn complete(
         &mut self,
@@ -269,7 +279,7 @@ impl<S: Inner> FillTask<S> {
         whole: Bytes,
         variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
     ) {
-        if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
+        if !self.is_same_credential() {
             return;
         }
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
