@@ -75,7 +75,7 @@ pub struct SharedHead {
     pub status: StatusCode,
     /// The fields to send on.
     pub headers: HeaderMap,
-    /// The fields that select, and the request fields with which the fill was made, for the comparison.
+    /// The fields that select.
     pub vary: Vec<HeaderName>,
     /// The key of the variant that was fetched, where `vary` has fields.
     pub variant: Option<CacheKey>,
@@ -87,13 +87,26 @@ pub struct SharedHead {
     pub stored: bool,
 }
 
+/// A stored response that a fill came out with.
+#[derive(Debug)]
+pub struct Kept {
+    /// The response.
+    pub response: Arc<StoredResponse>,
+    /// Validated, or fresh: brought by another fill meanwhile.
+    pub how: Reason,
+    /// The fields that select.
+    pub vary: Vec<HeaderName>,
+    /// The key of the variant that it is, where `vary` has fields.
+    pub variant: Option<CacheKey>,
+}
+
 /// How a fill came out, as soon as that is known.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// A new answer that may be shared.
     Streaming(Arc<SharedHead>),
     /// A stored response: validated by a 304, or stored by another fill meanwhile.
-    Stored(Arc<StoredResponse>, Reason),
+    Stored(Arc<Kept>),
     /// The answer, with this status, may not be shared: everybody asks for themselves.
     NotShared(Reason, StatusCode),
     /// There is no answer.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job};
@@ -17,7 +17,7 @@ use super::respond::{Source, Verdict, XCache};
 use super::service::{Proxy, Visit};
 use super::shared::Inner;
 use super::wishes::CHOICE;
-use crate::cache::{Attach, Fill, Lookup, Outcome, SharedHead, Want, variant_key};
+use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
 use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
@@ -43,6 +43,15 @@ struct Errand {
     dropped_credential: bool,
     /// `current` when the request came.
     since: Position,
+}
+
+impl Errand {
+    /// Whether the variant that a fill came out with is this request's. If not, the error is the key of this request's.
+    fn is_own_variant(&self, vary: &[HeaderName], variant: Option<&CacheKey>) -> Result<(), Option<CacheKey>> {
+        let Some(fetched) = variant else { return Ok(()) };
+        let own = variant_key(&self.plan.keyed.key, vary, &self.job.request.headers);
+        if own.as_ref() == Some(fetched) { Ok(()) } else { Err(own) }
+    }
 }
 
 impl<S: Inner> Proxy<S> {
@@ -98,11 +107,10 @@ impl<S: Inner> Proxy<S> {
                     Ok(response) => return response,
                     Err(other) => key = other.unwrap_or(key),
                 },
-                Outcome::Stored(stored, how) => {
-                    if let Some(response) = self.stored(&errand, &key, &stored, how, led) {
-                        return response;
-                    }
-                }
+                Outcome::Stored(kept) => match self.stored(&errand, &kept, led) {
+                    Ok(response) => return response,
+                    Err(other) => key = other.unwrap_or(key),
+                },
                 Outcome::NotShared(why, status) => {
                     return self.not_shared(errand, private, why, status).await;
                 }
@@ -136,12 +144,7 @@ impl<S: Inner> Proxy<S> {
         head: &SharedHead,
         led: bool,
     ) -> Result<Response<Body>, Option<CacheKey>> {
-        if let Some(fetched) = &head.variant {
-            let own = variant_key(&errand.plan.keyed.key, &head.vary, &errand.job.request.headers);
-            if own.as_ref() != Some(fetched) {
-                return Err(own);
-            }
-        }
+        errand.is_own_variant(&head.vary, head.variant.as_ref())?;
         if !self.is_current(fill, head, errand.since) {
             return Err(None);
         }
@@ -169,40 +172,18 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// The stored response that the fill came out with: validated, or brought by another fill meanwhile.
-    fn stored(
-        &self,
-        errand: &Errand,
-        key: &CacheKey,
-        stored: &Arc<StoredResponse>,
-        how: Reason,
-        led: bool,
-    ) -> Option<Response<Body>> {
-        if self.shared.cache.check(stored) != Validity::Valid || !self.is_own_variant(errand, key, stored) {
-            return None;
+    fn stored(&self, errand: &Errand, kept: &Kept, led: bool) -> Result<Response<Body>, Option<CacheKey>> {
+        errand.is_own_variant(&kept.vary, kept.variant.as_ref())?;
+        if self.shared.cache.check(&kept.response) != Validity::Valid {
+            return Err(None);
         }
-        let fresh = how == Reason::Fresh;
+        let fresh = kept.how == Reason::Fresh;
         let (word, source) =
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
-        let mut verdict = errand.plan.verdict(word, how, source);
+        let mut verdict = errand.plan.verdict(word, kept.how, source);
         verdict.collapsed = !led;
         verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
-        Some(self.serve(&errand.visit, stored, &verdict, self.shared.now()))
-    }
-
-    /// Whether a stored response that a fill of `key` came out with is the one for this request. Under a variant's own key
-    /// it is; under the key of all variants it is looked up.
-    fn is_own_variant(&self, errand: &Errand, key: &CacheKey, stored: &Arc<StoredResponse>) -> bool {
-        let plan = &errand.plan;
-        if *key != plan.keyed.key {
-            return true;
-        }
-        let now = self.shared.now();
-        match self.shared.cache.lookup(plan.caching.tier.store, key, &errand.job.request.headers, now) {
-            (Lookup::Found(found, _), _) => Arc::ptr_eq(&found, stored) || found.ticket >= stored.ticket,
-            (Lookup::OtherVariants, _) => false,
-            // It was not kept, or is gone already: without variants it answers everybody who waited.
-            (Lookup::Absent, _) => true,
-        }
+        Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))
     }
 
     /// The answer may not be shared: a stale one stands in for a failure, the one whose request it was gets it, everybody

@@ -20,11 +20,12 @@ use super::identify::Generation;
 use super::keyed::Keyed;
 use super::origin::CloseDelimited;
 use super::shared::{Inner, Shared};
-use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
+use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, fields};
+use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
@@ -47,6 +48,9 @@ pub(super) struct Job {
 
 /// The answer that may not be shared, for the one who led.
 pub(super) type Private = oneshot::Sender<Response<Body>>;
+
+/// The fields that tell variants apart, and the key of one.
+type Variant = (Vec<HeaderName>, CacheKey);
 
 /// One fill under way.
 pub(super) struct FillTask<S> {
@@ -73,10 +77,7 @@ impl<S: Inner> FillTask<S> {
         self.leader.turn().await;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
-            Again::Use(stored) => {
-                self.leader.answer(Outcome::Stored(stored, Reason::Fresh));
-                return;
-            }
+            Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Validate(stored) => Some(stored),
             Again::Nothing => None,
         };
@@ -99,9 +100,19 @@ impl<S: Inner> FillTask<S> {
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
-            return Again::Use(stored);
+            // Whoever waits may be after another variant: which one this is goes along.
+            return match self.variant(&stored.header_map()) {
+                Ok(variant) => Again::Use(stored, variant),
+                Err(_) => Again::Nothing,
+            };
         }
         Again::Validate(stored)
+    }
+
+    /// A stored response answers everybody whose variant it is.
+    fn kept(&self, response: Arc<StoredResponse>, how: Reason, variant: Option<Variant>) {
+        let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
+        self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
 
     /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
@@ -213,8 +224,8 @@ impl<S: Inner> FillTask<S> {
             Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                self.commit(stored.clone(), variant);
-                self.leader.answer(Outcome::Stored(stored, Reason::Validated));
+                self.commit(stored.clone(), variant.clone());
+                self.kept(stored, Reason::Validated, variant);
             }
         }
     }
@@ -267,7 +278,7 @@ impl<S: Inner> FillTask<S> {
         begun: Begun,
         head: &Head,
         whole: Bytes,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
+        variant: Option<Variant>,
     ) {
         if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
             return;
@@ -281,7 +292,7 @@ impl<S: Inner> FillTask<S> {
     fn commit(
         &mut self,
         stored: Arc<StoredResponse>,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
+        variant: Option<Variant>,
     ) {
         let job = &self.job;
         let done = self.shared.cache.commit(
@@ -312,7 +323,7 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
-    fn variant(&self, answer: &HeaderMap) -> Result<Option<(Vec<HeaderName>, crate::key::CacheKey)>, Reason> {
+    fn variant(&self, answer: &HeaderMap) -> Result<Option<Variant>, Reason> {
         let job = &self.job;
         let mut names = vary::selecting_fields(answer)?;
         if job.caching.tier.ttl != Ttl::Origin {
@@ -342,7 +353,7 @@ impl<S: Inner> FillTask<S> {
 }
 
 enum Again {
-    Use(Arc<StoredResponse>),
+    Use(Arc<StoredResponse>, Option<Variant>),
     Validate(Arc<StoredResponse>),
     Nothing,
 }
