@@ -32,7 +32,7 @@ pub(super) struct Fills {
 struct Slot {
     /// The newest fill that began, or is about to.
     running: Option<Arc<Fill>>,
-    /// The fill that begins when `running`, a busting one, has ended.
+    /// The fill that begins when it is known how `running`, a busting one, came out.
     next: Option<Arc<Fill>>,
     /// The highest ticket committed while any fill of the key was alive.
     committed: u64,
@@ -119,7 +119,6 @@ pub struct Fill {
     begun: OnceLock<Begun>,
     busting: bool,
     outcome: watch::Sender<Option<Outcome>>,
-    ended: watch::Sender<bool>,
 }
 
 impl Fill {
@@ -128,7 +127,6 @@ impl Fill {
             begun: OnceLock::new(),
             busting,
             outcome: watch::Sender::new(None),
-            ended: watch::Sender::new(false),
         })
     }
 
@@ -142,11 +140,6 @@ impl Fill {
         let mut outcome = self.outcome.subscribe();
         let known = outcome.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
         known.unwrap_or_else(|| Outcome::Failed(abandoned()))
-    }
-
-    async fn ended(&self) {
-        // An error means that the sender is gone, which is an end too.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 }
 
@@ -171,7 +164,7 @@ impl Fills {
         let slot = shard.entry(key.clone()).or_default();
         slot.leaders += 1;
         let fill = Fill::new(want == Want::New);
-        // Busts are answered one after the other: all that arrive during one share the next.
+        // Busts are asked one after the other: all that arrive while one is under way share the next.
         let after = slot.running.clone().filter(|running| want == Want::New && running.busting);
         match &after {
             Some(_) => slot.next = Some(fill.clone()),
@@ -215,10 +208,11 @@ impl Leader {
         &self.key
     }
 
-    /// Waits until it is this fill's turn.
+    /// Waits until it is this fill's turn: until it is known how the one before came out, not until its body has come,
+    /// which its readers may hold up for as long as they like.
     pub async fn turn(&mut self) {
         if let Some(before) = self.after.take() {
-            before.ended().await;
+            before.outcome().await;
             let mut shard = self.fills.shard(&self.key);
             if let Some(slot) = shard.get_mut(&self.key) {
                 slot.next = None;
@@ -274,7 +268,5 @@ impl Drop for Leader {
                 shard.remove(&self.key);
             }
         }
-        drop(shard);
-        self.fill.ended.send_replace(true);
     }
 }

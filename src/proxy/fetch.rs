@@ -116,7 +116,10 @@ impl<S: Inner> Proxy<S> {
                 }
                 Outcome::Failed(error) => return self.no_answer(&errand, &error),
             }
-            want = Want::Since(errand.since);
+            // Who asked for a fresh answer takes none that was under way, also not in a later round.
+            if want != Want::New {
+                want = Want::Since(errand.since);
+            }
         }
         self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
     }
