@@ -248,6 +248,7 @@ impl<S: Inner> FillTask<S> {
         let limit = self.shared.max_object(self.job.caching.tier.store);
         let too_large = size.is_some_and(|size| size > limit);
         let content = SharedBody::new(limit, too_large);
+        let _ending = Ending(content.clone());
         // The leader's own reader is there before anybody can leave.
         let keeper = content.reader();
         self.leader.answer(Outcome::Streaming(Arc::new(SharedHead {
@@ -349,6 +350,15 @@ impl<S: Inner> FillTask<S> {
         }
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
+    }
+}
+
+/// Ends a body with an error where nothing else ended it: a fill that dies leaves no reader waiting.
+struct Ending(Arc<SharedBody>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(Err(Error::new(ErrorKind::Internal, "the request that fetched this answer was given up")));
     }
 }
 

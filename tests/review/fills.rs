@@ -50,3 +50,12 @@ async fn a_client_that_stops_reading_its_fresh_answer_holds_up_nobody_elses() {
     assert_eq!(world.get("/big", &[]).await.text(), "new");
     drop(stalled);
 }
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_fill_that_dies_get_an_error_and_do_not_wait_for_ever() {
+    let world = World::new(BUSTS, async |_| Response::new(Body::wrap(Odd { panics: true })));
+    let got = within(whole(within(world.head(get("/dies", &[]))).await)).await;
+    assert!(got.body.is_err(), "{got:?}");
+    let again = within(world.head(get("/dies", &[]))).await;
+    assert_eq!(again.headers()["x-cache"], "MISS");
+}
