@@ -57,8 +57,7 @@ impl Errand {
 impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
-        let key = variant.unwrap_or(&plan.keyed.key);
-        if let Attach::Lead(leader) = self.shared.cache.attach(key, Want::Any) {
+        if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
             let (job, _) = self.job(visit, plan);
             let (private, _) = oneshot::channel();
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
@@ -96,20 +95,20 @@ impl<S: Inner> Proxy<S> {
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
         let (job, dropped_credential) = self.job(&visit, &plan);
-        let mut key = variant.unwrap_or_else(|| plan.keyed.key.clone());
+        let mut variant = variant;
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), dropped_credential, since };
         for _ in 0..ROUNDS {
-            let (fill, private) = self.attach(&errand.job, &key, want);
+            let (fill, private) = self.attach(&errand.job, variant.as_ref(), want);
             let led = private.is_some();
             match fill.outcome().await {
                 Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, led) {
                     Ok(response) => return response,
-                    Err(other) => key = other.unwrap_or(key),
+                    Err(other) => variant = other.or(variant),
                 },
                 Outcome::Stored(kept) => match self.stored(&errand, &kept, led) {
                     Ok(response) => return response,
-                    Err(other) => key = other.unwrap_or(key),
+                    Err(other) => variant = other.or(variant),
                 },
                 Outcome::NotShared(why, status) => {
                     return self.not_shared(errand, private, why, status).await;
@@ -125,8 +124,13 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// Joins the fill that runs, or leads a new one in a task of its own.
-    fn attach(&self, job: &Arc<Job>, key: &CacheKey, want: Want) -> (Arc<Fill>, Option<Private>) {
-        match self.shared.cache.attach(key, want) {
+    fn attach(
+        &self,
+        job: &Arc<Job>,
+        variant: Option<&CacheKey>,
+        want: Want,
+    ) -> (Arc<Fill>, Option<Private>) {
+        match self.shared.cache.attach(&job.keyed.key, variant, want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
                 let (private, receiver) = oneshot::channel();

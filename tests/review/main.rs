@@ -4,5 +4,6 @@
 
 mod fills;
 mod isolation;
+mod order;
 #[allow(unreachable_pub)]
 mod support;
