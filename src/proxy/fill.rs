@@ -20,11 +20,12 @@ use super::identify::Generation;
 use super::keyed::Keyed;
 use super::origin::CloseDelimited;
 use super::shared::{Inner, Shared};
-use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
+use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, fields};
+use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
@@ -47,6 +48,9 @@ pub(super) struct Job {
 
 /// The answer that may not be shared, for the one who led.
 pub(super) type Private = oneshot::Sender<Response<Body>>;
+
+/// The fields that tell variants apart, and the key of one.
+type Variant = (Vec<HeaderName>, CacheKey);
 
 /// One fill under way.
 pub(super) struct FillTask<S> {
@@ -73,10 +77,7 @@ impl<S: Inner> FillTask<S> {
         self.leader.turn().await;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
-            Again::Use(stored) => {
-                self.leader.answer(Outcome::Stored(stored, Reason::Fresh));
-                return;
-            }
+            Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Validate(stored) => Some(stored),
             Again::Nothing => None,
         };
@@ -99,9 +100,19 @@ impl<S: Inner> FillTask<S> {
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
-            return Again::Use(stored);
+            // Whoever waits may be after another variant: which one this is goes along.
+            return match self.variant(&stored.header_map()) {
+                Ok(variant) => Again::Use(stored, variant),
+                Err(_) => Again::Nothing,
+            };
         }
         Again::Validate(stored)
+    }
+
+    /// A stored response answers everybody whose variant it is.
+    fn kept(&self, response: Arc<StoredResponse>, how: Reason, variant: Option<Variant>) {
+        let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
+        self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
 
     /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
@@ -218,8 +229,8 @@ impl<S: Inner> FillTask<S> {
             }
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                self.commit(stored.clone(), variant);
-                self.leader.answer(Outcome::Stored(stored, Reason::Validated));
+                self.commit(stored.clone(), variant.clone());
+                self.kept(stored, Reason::Validated, variant);
             }
         }
     }
@@ -242,6 +253,7 @@ impl<S: Inner> FillTask<S> {
         let limit = self.shared.max_object(self.job.caching.tier.store);
         let too_large = size.is_some_and(|size| size > limit);
         let content = SharedBody::new(limit, too_large);
+        let _ending = Ending(content.clone());
         // The leader's own reader is there before anybody can leave.
         let keeper = content.reader();
         self.leader.answer(Outcome::Streaming(Arc::new(SharedHead {
@@ -272,13 +284,7 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(
-        &mut self,
-        begun: Begun,
-        head: &Head,
-        whole: Bytes,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
-    ) {
+    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
         if !self.is_same_credential() {
             return;
         }
@@ -288,11 +294,7 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn commit(
-        &mut self,
-        stored: Arc<StoredResponse>,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
-    ) {
+    fn commit(&mut self, stored: Arc<StoredResponse>, variant: Option<Variant>) {
         let job = &self.job;
         let done = self.shared.cache.commit(
             &mut self.leader,
@@ -322,7 +324,7 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
-    fn variant(&self, answer: &HeaderMap) -> Result<Option<(Vec<HeaderName>, crate::key::CacheKey)>, Reason> {
+    fn variant(&self, answer: &HeaderMap) -> Result<Option<Variant>, Reason> {
         let job = &self.job;
         let mut names = vary::selecting_fields(answer)?;
         if job.caching.tier.ttl != Ttl::Origin {
@@ -351,8 +353,17 @@ impl<S: Inner> FillTask<S> {
     }
 }
 
+/// Ends a body with an error where nothing else ended it: a fill that dies leaves no reader waiting.
+struct Ending(Arc<SharedBody>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(Err(Error::new(ErrorKind::Internal, "the request that fetched this answer was given up")));
+    }
+}
+
 enum Again {
-    Use(Arc<StoredResponse>),
+    Use(Arc<StoredResponse>, Option<Variant>),
     Validate(Arc<StoredResponse>),
     Nothing,
 }

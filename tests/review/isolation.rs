@@ -3,7 +3,7 @@
 use http::Request;
 use larder::http::Body;
 
-use super::support::{World, reply, token};
+use super::support::{World, get, reply, token};
 
 const PUBLIC: &str = "
 tiers: { short: { ttl: 10s }, origin: {} }
@@ -87,4 +87,20 @@ async fn a_parameter_that_comes_twice_fills_no_entry_of_a_route_with_its_own_key
     assert_eq!(world.get("/item?id=1&id=evil", &[]).await.text(), "evil");
     assert_eq!(world.get("/item?id=1", &[]).await.text(), "good");
     assert_eq!(world.get("/item?id=1&unkeyed=2", &[]).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_fill_that_found_another_variant_stored_gets_their_own() {
+    let world = World::new(PUBLIC, async |request: Request<Body>| {
+        let of = request.headers().get("x-who").map_or(&b""[..], |value| value.as_bytes()).to_owned();
+        let fields = [("vary", "x-who"), ("cache-control", "max-age=600")];
+        reply(200, &fields, if of == b"ant" { "for ant" } else { "for bee" })
+    });
+    // Both look before anything is stored, and go on after both variants are.
+    let ant = world.send(get("/rfc", &[("x-who", "ant")]));
+    let bee = world.send(get("/rfc", &[("x-who", "bee")]));
+    world.get("/rfc", &[("x-who", "ant")]).await;
+    world.get("/rfc", &[("x-who", "bee")]).await;
+    let (ant, bee) = tokio::join!(ant, bee);
+    assert_eq!((ant.text(), bee.text()), ("for ant", "for bee"));
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's way to fail
 
+mod fills;
 mod isolation;
+mod order;
 #[allow(unreachable_pub)]
 mod support;
