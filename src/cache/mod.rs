@@ -13,7 +13,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
-use crate::purge::{Fence, Receipt, Selector, Where};
+use crate::purge::{Fence, Purge, Receipt, Selector, Where};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
@@ -183,7 +183,12 @@ impl Cache {
 
     /// Purges. When it returns, no response whose fill began before is served any more.
     pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
-        self.0.fence.purge(selectors, whose)
+        self.purge_with(&Purge::hard(selectors.to_vec(), whose.clone()))
+    }
+
+    /// Purges, hard or soft. When it returns, the purge is in force.
+    pub fn purge_with(&self, purge: &Purge) -> Receipt {
+        self.0.fence.purge(&purge.selectors, &purge.whose, self.0.clock.now())
     }
 
     /// Purges everything, and frees the memory.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::coverage::{STRIPES, Selector, Where, rows};
+use super::record::Receipt;
+use crate::clock::Now;
 use crate::key::PreparedState;
 use crate::policy::Validity;
 use crate::stored::{Position, Selectors};
@@ -27,15 +29,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { rows: 1 << 20, patterns: 1024 }
     }
-}
-
-/// What a purge answers with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// A random id.
-    pub id: String,
-    /// Its place in the log.
-    pub seq: Position,
 }
 
 #[derive(Default)]
@@ -83,7 +76,7 @@ impl Fence {
     }
 
     /// Sequences one purge of all these selectors. When it returns, the purge is in force.
-    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
+    pub fn purge(&self, selectors: &[Selector], whose: &Where, now: Now) -> Receipt {
         let rows = rows(selectors, whose);
         // One purge at a time: positions are applied in their order.
         let mut last = lock(&self.last);
@@ -102,7 +95,7 @@ impl Fence {
         // The row is in the table: only now may `current` tell of it.
         self.publish(rows.stripes.as_deref(), seq);
         self.bound(seq);
-        Receipt { id: random_id(), seq }
+        Receipt { id: random_id(), seq, time: now.wall }
     }
 
     fn publish(&self, stripes: Option<&[u8]>, seq: Position) {

@@ -6,6 +6,8 @@
 
 pub mod coverage;
 mod fence;
+mod record;
 
 pub use coverage::{Coverage, Mode, Selector, Where};
-pub use fence::{Fence, Limits, Receipt};
+pub use fence::{Fence, Limits};
+pub use record::{Causer, Purge, Receipt};
