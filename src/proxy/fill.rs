@@ -162,6 +162,10 @@ impl<S: Inner> FillTask<S> {
     /// Whether the answer may be kept, and for how long.
     fn judge(&self, head: &Head, size: Option<u64>, content: Option<&[u8]>) -> Result<Freshness, Reason> {
         let job = &self.job;
+        if job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
+            // Who it was asked for may be somebody else by now.
+            return Err(Reason::CredentialChanged);
+        }
         if head.close_delimited {
             return Err(Reason::CloseDelimited);
         }
@@ -190,8 +194,9 @@ impl<S: Inner> FillTask<S> {
     }
 
     fn not_shared(self, reason: Reason, head: Head, body: Body) {
-        // A failing origin is asked again by the next request: only a sound answer says something of its kind.
-        if !head.status.is_server_error() {
+        // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
+        // to a credential that changed says nothing of others'.
+        if !head.status.is_server_error() && reason != Reason::CredentialChanged {
             self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
@@ -281,9 +286,6 @@ impl<S: Inner> FillTask<S> {
         whole: Bytes,
         variant: Option<Variant>,
     ) {
-        if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
-            return;
-        }
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
             let stored = self.stored(begun, head, freshness, whole);
             self.commit(Arc::new(stored), variant);
