@@ -81,9 +81,10 @@ impl<S: Inner> FillTask<S> {
             Again::Validate(stored) => Some(stored),
             Again::Nothing => None,
         };
-        match self.exchange(old.as_deref()).await {
+        match self.exchange(old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
-            Ok((head, body)) => self.answered(begun, old, head, body).await,
+            Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
+            Ok((head, body, None)) => self.answered(begun, head, body).await,
         }
     }
 
@@ -115,13 +116,21 @@ impl<S: Inner> FillTask<S> {
         self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
 
-    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
-    async fn exchange(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
-        let (head, body) = self.ask(old).await?;
+    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without. The third
+    /// value is `old`, where a 304 confirms it.
+    async fn exchange(
+        &mut self,
+        old: Option<Arc<StoredResponse>>,
+    ) -> Result<(Head, Body, Option<Arc<StoredResponse>>), Error> {
+        let (head, body) = self.ask(old.as_deref()).await?;
         let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
-            return Ok((head, body));
+            return Ok((head, body, None));
         };
-        if confirms(old, &head.headers) { Ok((head, body)) } else { self.ask(None).await }
+        if confirms(&old, &head.headers) {
+            return Ok((head, body, Some(old)));
+        }
+        let (head, body) = self.ask(None).await?;
+        Ok((head, body, None))
     }
 
     async fn ask(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
@@ -146,12 +155,7 @@ impl<S: Inner> FillTask<S> {
         ))
     }
 
-    async fn answered(self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
-        if head.status == StatusCode::NOT_MODIFIED
-            && let Some(old) = old
-        {
-            return self.validated(begun, &old, head);
-        }
+    async fn answered(self, begun: Begun, head: Head, body: Body) {
         let size = body.size_hint().exact().or_else(|| content_length(&head.headers));
         match self.judge(&head, size, None) {
             Err(reason) => self.not_shared(reason, head, body),
@@ -370,8 +374,11 @@ enum Again {
     Nothing,
 }
 
+/// Whether a 304 is the answer to the validators of `old`, which only a 200 with one was asked for with.
 fn confirms(old: &StoredResponse, answer: &HeaderMap) -> bool {
-    validation::confirms(answer, old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED))
+    let (etag, modified) = (old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED));
+    let asked = old.status == StatusCode::OK && (etag.is_some() || modified.is_some());
+    asked && validation::confirms(answer, etag, modified)
 }
 
 /// A client may shorten the lifetime, never lengthen it.

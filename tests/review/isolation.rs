@@ -150,3 +150,18 @@ async fn an_answer_to_a_credential_that_became_somebody_else_meanwhile_is_not_sh
     assert_eq!(world.get("/dash", &[("cookie", "s=2")]).await.text(), "of ant");
     assert_eq!(world.get("/dash", &[("cookie", "s=2")]).await.x_cache(), "HIT");
 }
+
+#[tokio::test]
+async fn a_304_that_speaks_of_another_response_never_refreshes_the_stored_one() {
+    let world = World::new(PUBLIC, async |request: Request<Body>| {
+        let first = !request.headers().contains_key("if-none-match");
+        let asked_before = request.headers().contains_key("x-again");
+        if first && !asked_before { reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], "old") } else { reply(304, &[("etag", "\"2\"")], "") }
+    });
+    world.get("/rfc", &[]).await;
+    world.clock.advance(std::time::Duration::from_secs(60));
+    let got = world.get("/rfc", &[("x-again", "1")]).await;
+    assert_ne!((got.status.as_u16(), got.body.as_deref()), (200, Ok("old")), "{got:?}");
+    world.clock.advance(std::time::Duration::from_secs(60));
+    assert_ne!(world.get("/rfc", &[("x-again", "1")]).await.x_cache(), "HIT");
+}
