@@ -1,5 +1,6 @@
 //! B2 and B9, with the configuration that is shipped for the facility management application: how long each tier keeps
 //! its answers, and when a credential that ended stops getting any.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

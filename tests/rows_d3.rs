@@ -1,4 +1,5 @@
 //! D3 (and F3): `bust_cache` gets a fresh answer and refills the entry, at a price that no client can drive up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! E2, E3, E10: one key for the same question, one computation for a missing key, one public entry whoever asks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! F1 and F2: what selects an answer on a tier with a lifetime, and that nothing else of a request reaches the application.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! F2: which answers are kept, and how one that is kept answers HEAD, conditions and other variants.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 
