@@ -59,7 +59,7 @@ impl SharedBody {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock is held could only come from a waker; the state is whole then.
+        // No code of others runs while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,7 +72,7 @@ impl SharedBody {
         let id = state.next_reader;
         state.next_reader += 1;
         state.readers.insert(id, ReaderState::default());
-        state.wake_filler();
+        wake(state, State::filler);
         Some(Reader { body: self.clone(), id, next: 0 })
     }
 
@@ -86,7 +86,7 @@ impl SharedBody {
         if state.windowed {
             state.shrink();
         }
-        state.wake_readers();
+        wake(state, State::waiting_readers);
     }
 
     /// Adds the chunk that completes the announced length. Readers see it with the end only: a client that has the whole
@@ -142,7 +142,7 @@ impl SharedBody {
         if state.end.is_none() {
             state.release();
             state.end = Some(end);
-            state.wake_readers();
+            wake(state, State::waiting_readers);
         }
     }
 
@@ -194,15 +194,20 @@ impl State {
         }
     }
 
-    fn wake_readers(&mut self) {
-        self.readers.values_mut().filter_map(|r| r.waker.take()).for_each(Waker::wake);
+    fn waiting_readers(&mut self) -> Vec<Waker> {
+        self.readers.values_mut().filter_map(|r| r.waker.take()).collect()
     }
 
-    fn wake_filler(&mut self) {
-        if let Some(waker) = self.filler.take() {
-            waker.wake();
-        }
+    fn filler(&mut self) -> Option<Waker> {
+        self.filler.take()
     }
+}
+
+/// Wakes after the lock is given back: what is woken may be dropped by it, and with it a reader of this same body.
+fn wake<W: IntoIterator<Item = Waker>>(mut state: MutexGuard<'_, State>, whom: impl FnOnce(&mut State) -> W) {
+    let wakers = whom(&mut state);
+    drop(state);
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 /// One reader of a [`SharedBody`].
@@ -232,7 +237,7 @@ impl Body for Reader {
             if let Some(reader) = state.readers.get_mut(&this.id) {
                 reader.read_bytes += chunk.len() as u64;
             }
-            state.wake_filler();
+            wake(state, State::filler);
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match state.end.clone() {
@@ -248,9 +253,10 @@ impl Body for Reader {
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
             None => {
-                if let Some(reader) = state.readers.get_mut(&this.id) {
-                    reader.waker = Some(cx.waker().clone());
-                }
+                let reader = state.readers.get_mut(&this.id);
+                let old = reader.and_then(|reader| reader.waker.replace(cx.waker().clone()));
+                drop(state);
+                drop(old);
                 Poll::Pending
             }
         }
@@ -273,8 +279,9 @@ impl Body for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.body.lock();
-        state.readers.remove(&self.id);
-        state.wake_filler();
+        // Its own waker is dropped after the lock too.
+        let _gone = state.readers.remove(&self.id);
+        wake(state, State::filler);
     }
 }
 
@@ -376,6 +383,30 @@ mod tests {
         }
         body.end(Ok(None));
         assert_eq!(read(reader).await.unwrap(), 33 * MIB);
+    }
+
+    /// A waker that owns a reader, as one does that is the last to hold its task.
+    struct Owns(Mutex<Option<Reader>>);
+
+    impl std::task::Wake for Owns {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().take();
+        }
+    }
+
+    #[tokio::test]
+    async fn waking_a_task_that_drops_its_reader_does_not_lock_up() {
+        let (told, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let body = SharedBody::new(100, false);
+            let waker = Arc::new(Owns(Mutex::new(body.reader()))).into();
+            let mut reader = body.reader().unwrap();
+            assert!(Pin::new(&mut reader).poll_frame(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            body.add(Bytes::from_static(b"x"));
+            told.send(()).unwrap();
+        });
+        finished.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
     }
 
     #[tokio::test]

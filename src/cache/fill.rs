@@ -1,8 +1,9 @@
 //! Fills: one leader per key, waiters who join it, and the order among fills of one key.
 //!
 //! Drop is the protocol: a leader that is dropped before it answered has failed, and wakes its waiters with that.
-//! An older fill never overwrites a newer one: fills take a ticket when they begin, and the highest ticket committed is
-//! remembered for as long as any fill of the key is alive.
+//! An older fill never overwrites a newer one: fills take a ticket when they begin, and the tickets committed are
+//! remembered for as long as any fill of the key or of a variant of it is alive (see `order`). Tickets and `begun_at` of
+//! one key grow together, because both are taken under the key's lock.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::watch;
 
 use super::body::SharedBody;
+use super::order::Order;
 use crate::error::{Error, ErrorKind};
 use crate::key::{CacheKey, PreparedState};
 use crate::policy::Reason;
@@ -24,18 +26,28 @@ const SHARDS: usize = 32;
 /// All running fills.
 #[derive(Default)]
 pub(super) struct Fills {
-    shards: [Mutex<HashMap<CacheKey, Slot, PreparedState>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     tickets: AtomicU64,
+}
+
+/// The families of some keys.
+type Shard = HashMap<CacheKey, Family, PreparedState>;
+
+/// The running fills of one key and of its variants.
+#[derive(Default)]
+struct Family {
+    slots: HashMap<CacheKey, Slot, PreparedState>,
+    order: Order,
+    /// Leaders alive.
+    leaders: usize,
 }
 
 #[derive(Default)]
 struct Slot {
     /// The newest fill that began, or is about to.
     running: Option<Arc<Fill>>,
-    /// The fill that begins when `running`, a busting one, has ended.
+    /// The fill that begins when it is known how `running`, a busting one, came out.
     next: Option<Arc<Fill>>,
-    /// The highest ticket committed while any fill of the key was alive.
-    committed: u64,
     /// Leaders alive.
     leaders: usize,
 }
@@ -75,7 +87,7 @@ pub struct SharedHead {
     pub status: StatusCode,
     /// The fields to send on.
     pub headers: HeaderMap,
-    /// The fields that select, and the request fields with which the fill was made, for the comparison.
+    /// The fields that select.
     pub vary: Vec<HeaderName>,
     /// The key of the variant that was fetched, where `vary` has fields.
     pub variant: Option<CacheKey>,
@@ -87,13 +99,26 @@ pub struct SharedHead {
     pub stored: bool,
 }
 
+/// A stored response that a fill came out with.
+#[derive(Debug)]
+pub struct Kept {
+    /// The response.
+    pub response: Arc<StoredResponse>,
+    /// Validated, or fresh: brought by another fill meanwhile.
+    pub how: Reason,
+    /// The fields that select.
+    pub vary: Vec<HeaderName>,
+    /// The key of the variant that it is, where `vary` has fields.
+    pub variant: Option<CacheKey>,
+}
+
 /// How a fill came out, as soon as that is known.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// A new answer that may be shared.
     Streaming(Arc<SharedHead>),
     /// A stored response: validated by a 304, or stored by another fill meanwhile.
-    Stored(Arc<StoredResponse>, Reason),
+    Stored(Arc<Kept>),
     /// The answer, with this status, may not be shared: everybody asks for themselves.
     NotShared(Reason, StatusCode),
     /// There is no answer.
@@ -106,17 +131,11 @@ pub struct Fill {
     begun: OnceLock<Begun>,
     busting: bool,
     outcome: watch::Sender<Option<Outcome>>,
-    ended: watch::Sender<bool>,
 }
 
 impl Fill {
     fn new(busting: bool) -> Arc<Self> {
-        Arc::new(Self {
-            begun: OnceLock::new(),
-            busting,
-            outcome: watch::Sender::new(None),
-            ended: watch::Sender::new(false),
-        })
+        Arc::new(Self { begun: OnceLock::new(), busting, outcome: watch::Sender::new(None) })
     }
 
     /// Where it began; `None`: it did not yet, so it is younger than any request that sees it so.
@@ -130,11 +149,6 @@ impl Fill {
         let known = outcome.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
         known.unwrap_or_else(|| Outcome::Failed(abandoned()))
     }
-
-    async fn ended(&self) {
-        // An error means that the sender is gone, which is an end too.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-    }
 }
 
 fn abandoned() -> Error {
@@ -142,29 +156,37 @@ fn abandoned() -> Error {
 }
 
 impl Fills {
-    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, Slot, PreparedState>> {
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(key.hash64() >> 32).unwrap_or_default() % self.shards.len();
-        // No code that can panic runs under this lock.
+        // A backend that panics under this lock costs its entry: the bookkeeping is whole before it is called.
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, want: Want) -> Attach {
+    pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, place: &CacheKey, want: Want) -> Attach {
         let mut shard = self.shard(key);
-        if let Some(slot) = shard.get(key)
-            && let Some(fill) = slot.joinable(want)
-        {
+        let slot = shard.get(key).and_then(|family| family.slots.get(place));
+        if let Some(fill) = slot.and_then(|slot| slot.joinable(want)) {
             return Attach::Join(fill);
         }
-        let slot = shard.entry(key.clone()).or_default();
+        let family = shard.entry(key.clone()).or_default();
+        family.leaders += 1;
+        let slot = family.slots.entry(place.clone()).or_default();
         slot.leaders += 1;
         let fill = Fill::new(want == Want::New);
-        // Busts are answered one after the other: all that arrive during one share the next.
+        // Busts are asked one after the other: all that arrive while one is under way share the next.
         let after = slot.running.clone().filter(|running| want == Want::New && running.busting);
         match &after {
             Some(_) => slot.next = Some(fill.clone()),
             None => slot.running = Some(fill.clone()),
         }
-        Attach::Lead(Leader { fills: self.clone(), key: key.clone(), fill, after })
+        let (fills, key, place) = (self.clone(), key.clone(), place.clone());
+        Attach::Lead(Leader { fills, key, place, fill, after })
+    }
+
+    /// The leaders alive.
+    pub(super) fn leaders(&self) -> usize {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.map(|shard| shard.values().map(|family| family.leaders).sum::<usize>()).sum()
     }
 }
 
@@ -187,6 +209,8 @@ impl Slot {
 pub struct Leader {
     fills: Arc<Fills>,
     key: CacheKey,
+    /// The key itself, or that of a variant.
+    place: CacheKey,
     fill: Arc<Fill>,
     after: Option<Arc<Fill>>,
 }
@@ -197,26 +221,29 @@ impl Leader {
         self.fill.clone()
     }
 
-    /// The key that is filled.
-    pub fn key(&self) -> &CacheKey {
-        &self.key
-    }
-
-    /// Waits until it is this fill's turn.
+    /// Waits until it is this fill's turn: until it is known how the one before came out, not until its body has come,
+    /// which its readers may hold up for as long as they like.
     pub async fn turn(&mut self) {
         if let Some(before) = self.after.take() {
-            before.ended().await;
+            before.outcome().await;
             let mut shard = self.fills.shard(&self.key);
-            if let Some(slot) = shard.get_mut(&self.key) {
+            let family = shard.get_mut(&self.key);
+            if let Some(slot) = family.and_then(|family| family.slots.get_mut(&self.place)) {
                 slot.next = None;
                 slot.running = Some(self.fill.clone());
             }
         }
     }
 
-    pub(super) fn begin(&mut self, current: Position) -> Begun {
-        let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-        *self.fill.begun.get_or_init(|| Begun { at: current, ticket })
+    pub(super) fn begin(&mut self, current: impl FnOnce() -> Position) -> Begun {
+        // Under the lock, for two reasons. Of two fills the one with the later ticket has no lower `begun_at`, so that what
+        // is stored last is never what a purge covers first. And whoever finds this fill not begun joins it before
+        // `current` is loaded, so that its `begun_at` is no lower than what they loaded when they came.
+        let _shard = self.fills.shard(&self.key);
+        *self.fill.begun.get_or_init(|| {
+            let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
+            Begun { at: current(), ticket }
+        })
     }
 
     /// Tells everybody how it came out. Only the first word counts.
@@ -232,17 +259,17 @@ impl Leader {
 
     pub(super) fn commit(
         &mut self,
-        put: impl FnOnce(u64) -> Result<(), StoreError>,
+        place: &CacheKey,
+        put: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Some(begun) = self.fill.begun() else { return Ok(()) };
         let mut shard = self.fills.shard(&self.key);
-        let Some(slot) = shard.get_mut(&self.key) else { return Ok(()) };
-        if begun.ticket < slot.committed {
+        let Some(family) = shard.get_mut(&self.key) else { return Ok(()) };
+        if !family.order.admits(begun.ticket, &self.key, place) {
             return Ok(());
         }
-        slot.committed = begun.ticket;
         // Under the lock: compare and put are one step.
-        put(begun.ticket)
+        put()
     }
 }
 
@@ -250,18 +277,21 @@ impl Drop for Leader {
     fn drop(&mut self) {
         self.answer(Outcome::Failed(abandoned()));
         let mut shard = self.fills.shard(&self.key);
-        if let Some(slot) = shard.get_mut(&self.key) {
+        let Some(family) = shard.get_mut(&self.key) else { return };
+        family.leaders -= 1;
+        if let Some(slot) = family.slots.get_mut(&self.place) {
             slot.leaders -= 1;
-            for place in [&mut slot.running, &mut slot.next] {
-                if place.as_ref().is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
-                    *place = None;
+            for waiting in [&mut slot.running, &mut slot.next] {
+                if waiting.as_ref().is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+                    *waiting = None;
                 }
             }
             if slot.leaders == 0 {
-                shard.remove(&self.key);
+                family.slots.remove(&self.place);
             }
         }
-        drop(shard);
-        self.fill.ended.send_replace(true);
+        if family.leaders == 0 {
+            shard.remove(&self.key);
+        }
     }
 }

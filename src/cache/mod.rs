@@ -2,6 +2,7 @@
 
 mod body;
 mod fill;
+mod order;
 mod uncacheable;
 
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::purge::{Fence, Receipt, Selector, Where};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
-pub use body::{Reader, SharedBody};
-pub use fill::{Attach, Begun, Fill, Leader, Outcome, SharedHead, Want};
+pub use body::{Abandoned, Reader, SharedBody};
+pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
 
 /// A handle; cheap to clone.
 #[derive(Clone)]
@@ -120,14 +121,19 @@ impl Cache {
         self.0.fence.check(selectors, begun_at).0
     }
 
-    /// Joins a fill of `key`, or leads a new one.
-    pub fn attach(&self, key: &CacheKey, want: Want) -> Attach {
-        self.0.fills.attach(key, want)
+    /// Joins a fill of `key`, or of the variant of it whose key is `variant`, or leads a new one.
+    pub fn attach(&self, key: &CacheKey, variant: Option<&CacheKey>, want: Want) -> Attach {
+        self.0.fills.attach(key, variant.unwrap_or(key), want)
+    }
+
+    /// The fills under way.
+    pub fn fills_in_flight(&self) -> usize {
+        self.0.fills.leaders()
     }
 
     /// Begins a fill: loads `current` and takes a ticket. The origin is contacted only after this.
     pub fn begin(&self, leader: &mut Leader, stripe: u8) -> Begun {
-        leader.begin(self.0.fence.current(stripe))
+        leader.begin(|| self.0.fence.current(stripe))
     }
 
     /// Makes a complete response visible under its key, unless a newer fill of the key was first. Where the response has
@@ -147,13 +153,8 @@ impl Cache {
             return Err(StoreError::Failed("no such store".into()));
         };
         let now = self.0.clock.now();
-        leader.commit(|ticket| {
-            let place = variant.as_ref().map_or(key, |(_, place)| place);
-            if let Some(Entry::Response(old)) = backend.get(place, now)
-                && old.ticket > ticket
-            {
-                return Ok(());
-            }
+        let place = variant.as_ref().map_or(key, |(_, place)| place);
+        leader.commit(place, || {
             if let Some((fields, _)) = &variant {
                 let variants = Arc::new(Variants { fields: fields.clone() });
                 backend.put(key.clone(), Entry::Variants(variants), now)?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, PRAGMA};
 
+use crate::http::fields::members;
+
 /// The directives of a request or a response that Larder acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheControl {
@@ -63,7 +65,7 @@ impl CacheControl {
     }
 
     fn add(&mut self, line: &[u8]) {
-        for member in split_list(line) {
+        for member in members(line) {
             let (name, value) = match memchr::memchr(b'=', member) {
                 Some(at) => (&member[..at], Some(&member[at + 1..])),
                 None => (member, None),
@@ -118,38 +120,6 @@ fn seconds(value: Option<&[u8]>) -> Duration {
     }
     let number = digits.iter().fold(0_u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d - b'0')));
     Duration::from_secs(number.min(MAX_DELTA))
-}
-
-/// The members of a comma-separated list, quoted strings respected (RFC 9110 section 5.6.1), white space trimmed,
-/// empty members left out.
-pub fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        loop {
-            let line = rest?;
-            let mut quoted = false;
-            let mut escaped = false;
-            let end = line.iter().position(|&b| {
-                match b {
-                    _ if escaped => escaped = false,
-                    b'\\' if quoted => escaped = true,
-                    b'"' => quoted = !quoted,
-                    b',' => return !quoted,
-                    _ => {}
-                }
-                false
-            });
-            let (member, after) = match end {
-                Some(at) => (&line[..at], Some(&line[at + 1..])),
-                None => (line, None),
-            };
-            rest = after;
-            let member = member.trim_ascii();
-            if !member.is_empty() {
-                return Some(member);
-            }
-        }
-    })
 }
 
 #[cfg(test)]

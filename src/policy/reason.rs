@@ -52,7 +52,7 @@ pub enum Reason {
     TooLarge,
     TierSaysNever,
     CredentialChanged,
-    Truncated,
+    CloseDelimited,
     OnlyIfCached,
     TagsTooMany,
     // Asked for in vain.
@@ -110,7 +110,7 @@ impl Reason {
         Self::TooLarge,
         Self::TierSaysNever,
         Self::CredentialChanged,
-        Self::Truncated,
+        Self::CloseDelimited,
         Self::OnlyIfCached,
         Self::TagsTooMany,
         Self::BustDenied,
@@ -212,7 +212,10 @@ impl Reason {
                 "credential-changed",
                 "the credential was used for a write or ended while the answer was fetched",
             ),
-            Self::Truncated => ("truncated", "the origin broke its answer off"),
+            Self::CloseDelimited => (
+                "close-delimited",
+                "the answer ends with its connection, so nobody can say whether it is whole (RFC 9112 section 8)",
+            ),
             Self::OnlyIfCached => {
                 ("only-if-cached", "the request accepts stored responses only (RFC 9111 section 5.2.1.7)")
             }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, StatusCode};
 
-use super::cache_control::{CacheControl, split_list};
+use super::cache_control::CacheControl;
 use super::freshness::{Freshness, Ttl, initial_age, origin_lifetime};
 use super::reason::Reason;
 use crate::clock::Now;
+use crate::http::fields::members;
 
 /// What of a response does not forbid storing on a route (tiers with a `ttl`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -134,7 +135,7 @@ fn fields_allow(exchange: &Exchange<'_>, cc: &CacheControl, rules: &StoreRules) 
 
 fn vary_allows(response: &HeaderMap, overrides: Overrides) -> Result<(), Reason> {
     for line in response.get_all(VARY) {
-        for name in split_list(line.as_bytes()) {
+        for name in members(line.as_bytes()) {
             if name == b"*" {
                 return Err(Reason::VaryStar);
             }

@@ -7,8 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cache_control::split_list;
 use super::freshness::parse_date;
+use crate::http::fields::members;
 
 /// Whether a request's condition is answered with 304 by a stored 200 with these validators
 /// (RFC 9110 sections 13.1.2 and 13.1.3: `If-None-Match` takes precedence, compared weakly).
@@ -17,7 +17,7 @@ pub fn not_modified(request: &HeaderMap, etag: Option<&HeaderValue>, modified: O
         return request
             .get_all(IF_NONE_MATCH)
             .iter()
-            .flat_map(|line| split_list(line.as_bytes()))
+            .flat_map(|line| members(line.as_bytes()))
             .any(|tag| tag == b"*" || etag.is_some_and(|e| opaque(e.as_bytes()) == opaque(tag)));
     }
     let Some(since) = request.get(IF_MODIFIED_SINCE).and_then(date) else { return false };

@@ -3,8 +3,8 @@
 use http::header::{ACCEPT_ENCODING, VARY};
 use http::{HeaderMap, HeaderName};
 
-use super::cache_control::split_list;
 use super::reason::Reason;
+use crate::http::fields::members;
 
 /// The most fields that are kept apart per URL; what varies on more is not stored.
 pub const MAX_FIELDS: usize = 8;
@@ -13,7 +13,7 @@ pub const MAX_FIELDS: usize = 8;
 pub fn selecting_fields(response: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
     let mut names: Vec<HeaderName> = Vec::new();
     for line in response.get_all(VARY) {
-        for member in split_list(line.as_bytes()) {
+        for member in members(line.as_bytes()) {
             let Ok(name) = HeaderName::from_bytes(member) else {
                 // A name that no request can have: it can never match.
                 return Err(Reason::VaryStar);
@@ -40,7 +40,7 @@ pub fn selecting_value(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>
     lines.peek()?;
     let mut value = Vec::new();
     for line in lines {
-        for member in split_list(line.as_bytes()) {
+        for member in members(line.as_bytes()) {
             if !value.is_empty() {
                 value.push(b',');
             }
@@ -65,7 +65,7 @@ pub fn accept_encoding(request: &HeaderMap) -> Option<&'static str> {
     ];
     let mut wanted = 0_usize;
     for line in request.get_all(ACCEPT_ENCODING) {
-        for member in split_list(line.as_bytes()) {
+        for member in members(line.as_bytes()) {
             let (coding, parameters) = match memchr::memchr(b';', member) {
                 Some(at) => (&member[..at], &member[at + 1..]),
                 None => (member, &b""[..]),
@@ -94,7 +94,7 @@ fn is_zero(parameters: &[u8]) -> bool {
 pub fn negotiate_language<'a>(request: &HeaderMap, offered: &'a [String]) -> Option<&'a str> {
     let mut best: Option<(u16, &str)> = None;
     for line in request.get_all(http::header::ACCEPT_LANGUAGE) {
-        for member in split_list(line.as_bytes()) {
+        for member in members(line.as_bytes()) {
             let Ok(text) = std::str::from_utf8(member) else { continue };
             let (range, quality) = text.split_once(';').map_or((text, 1_000), |(r, p)| (r, quality(p)));
             let found = lookup(range.trim(), offered);

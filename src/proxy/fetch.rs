@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job};
@@ -14,10 +14,10 @@ use super::origin_request::fill_request;
 use super::plan::Plan;
 use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache};
-use super::service::{Proxy, Visit};
 use super::shared::Inner;
+use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
-use crate::cache::{Attach, Fill, Lookup, Outcome, SharedHead, Want, variant_key};
+use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
 use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
@@ -45,11 +45,23 @@ struct Errand {
     since: Position,
 }
 
+impl Errand {
+    /// Whether the variant that a fill came out with is this request's. If not, the error is the key of this request's.
+    fn is_own_variant(
+        &self,
+        vary: &[HeaderName],
+        variant: Option<&CacheKey>,
+    ) -> Result<(), Option<CacheKey>> {
+        let Some(fetched) = variant else { return Ok(()) };
+        let own = variant_key(&self.plan.keyed.key, vary, &self.job.request.headers);
+        if own.as_ref() == Some(fetched) { Ok(()) } else { Err(own) }
+    }
+}
+
 impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
-        let key = variant.unwrap_or(&plan.keyed.key);
-        if let Attach::Lead(leader) = self.shared.cache.attach(key, Want::Any) {
+        if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
             let (job, _) = self.job(visit, plan);
             let (private, _) = oneshot::channel();
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
@@ -87,35 +99,37 @@ impl<S: Inner> Proxy<S> {
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
         let (job, dropped_credential) = self.job(&visit, &plan);
-        let mut key = variant.unwrap_or_else(|| plan.keyed.key.clone());
+        let mut variant = variant;
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), dropped_credential, since };
         for _ in 0..ROUNDS {
-            let (fill, private) = self.attach(&errand.job, &key, want);
+            let (fill, private) = self.attach(&errand.job, variant.as_ref(), want);
             let led = private.is_some();
             match fill.outcome().await {
                 Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, led) {
                     Ok(response) => return response,
-                    Err(other) => key = other.unwrap_or(key),
+                    Err(other) => variant = other.or(variant),
                 },
-                Outcome::Stored(stored, how) => {
-                    if let Some(response) = self.stored(&errand, &key, &stored, how, led) {
-                        return response;
-                    }
-                }
+                Outcome::Stored(kept) => match self.stored(&errand, &kept, led) {
+                    Ok(response) => return response,
+                    Err(other) => variant = other.or(variant),
+                },
                 Outcome::NotShared(why, status) => {
                     return self.not_shared(errand, private, why, status).await;
                 }
                 Outcome::Failed(error) => return self.no_answer(&errand, &error),
             }
-            want = Want::Since(errand.since);
+            // Who asked for a fresh answer takes none that was under way, also not in a later round.
+            if want != Want::New {
+                want = Want::Since(errand.since);
+            }
         }
         self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
     }
 
     /// Joins the fill that runs, or leads a new one in a task of its own.
-    fn attach(&self, job: &Arc<Job>, key: &CacheKey, want: Want) -> (Arc<Fill>, Option<Private>) {
-        match self.shared.cache.attach(key, want) {
+    fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
+        match self.shared.cache.attach(&job.keyed.key, variant, want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
                 let (private, receiver) = oneshot::channel();
@@ -136,12 +150,7 @@ impl<S: Inner> Proxy<S> {
         head: &SharedHead,
         led: bool,
     ) -> Result<Response<Body>, Option<CacheKey>> {
-        if let Some(fetched) = &head.variant {
-            let own = variant_key(&errand.plan.keyed.key, &head.vary, &errand.job.request.headers);
-            if own.as_ref() != Some(fetched) {
-                return Err(own);
-            }
-        }
+        errand.is_own_variant(&head.vary, head.variant.as_ref())?;
         if !self.is_current(fill, head, errand.since) {
             return Err(None);
         }
@@ -169,40 +178,18 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// The stored response that the fill came out with: validated, or brought by another fill meanwhile.
-    fn stored(
-        &self,
-        errand: &Errand,
-        key: &CacheKey,
-        stored: &Arc<StoredResponse>,
-        how: Reason,
-        led: bool,
-    ) -> Option<Response<Body>> {
-        if self.shared.cache.check(stored) != Validity::Valid || !self.is_own_variant(errand, key, stored) {
-            return None;
+    fn stored(&self, errand: &Errand, kept: &Kept, led: bool) -> Result<Response<Body>, Option<CacheKey>> {
+        errand.is_own_variant(&kept.vary, kept.variant.as_ref())?;
+        if self.shared.cache.check(&kept.response) != Validity::Valid {
+            return Err(None);
         }
-        let fresh = how == Reason::Fresh;
+        let fresh = kept.how == Reason::Fresh;
         let (word, source) =
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
-        let mut verdict = errand.plan.verdict(word, how, source);
+        let mut verdict = errand.plan.verdict(word, kept.how, source);
         verdict.collapsed = !led;
         verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
-        Some(self.serve(&errand.visit, stored, &verdict, self.shared.now()))
-    }
-
-    /// Whether a stored response that a fill of `key` came out with is the one for this request. Under a variant's own key
-    /// it is; under the key of all variants it is looked up.
-    fn is_own_variant(&self, errand: &Errand, key: &CacheKey, stored: &Arc<StoredResponse>) -> bool {
-        let plan = &errand.plan;
-        if *key != plan.keyed.key {
-            return true;
-        }
-        let now = self.shared.now();
-        match self.shared.cache.lookup(plan.caching.tier.store, key, &errand.job.request.headers, now) {
-            (Lookup::Found(found, _), _) => Arc::ptr_eq(&found, stored) || found.ticket >= stored.ticket,
-            (Lookup::OtherVariants, _) => false,
-            // It was not kept, or is gone already: without variants it answers everybody who waited.
-            (Lookup::Absent, _) => true,
-        }
+        Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))
     }
 
     /// The answer may not be shared: a stale one stands in for a failure, the one whose request it was gets it, everybody

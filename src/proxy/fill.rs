@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -18,12 +18,14 @@ use tokio::sync::oneshot;
 use super::exceptions::{Answer, rule};
 use super::identify::Generation;
 use super::keyed::Keyed;
+use super::origin::CloseDelimited;
 use super::shared::{Inner, Shared};
-use crate::cache::{Begun, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
+use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, fields};
+use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
@@ -47,6 +49,9 @@ pub(super) struct Job {
 /// The answer that may not be shared, for the one who led.
 pub(super) type Private = oneshot::Sender<Response<Body>>;
 
+/// The fields that tell variants apart, and the key of one.
+type Variant = (Vec<HeaderName>, CacheKey);
+
 /// One fill under way.
 pub(super) struct FillTask<S> {
     pub(super) shared: Arc<Shared>,
@@ -62,6 +67,8 @@ struct Head {
     headers: HeaderMap,
     requested: Now,
     received: Now,
+    /// Its end is that of the connection: nobody can say whether it is whole.
+    close_delimited: bool,
 }
 
 impl<S: Inner> FillTask<S> {
@@ -70,10 +77,7 @@ impl<S: Inner> FillTask<S> {
         self.leader.turn().await;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
-            Again::Use(stored) => {
-                self.leader.answer(Outcome::Stored(stored, Reason::Fresh));
-                return;
-            }
+            Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Validate(stored) => Some(stored),
             Again::Nothing => None,
         };
@@ -96,9 +100,19 @@ impl<S: Inner> FillTask<S> {
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
-            return Again::Use(stored);
+            // Whoever waits may be after another variant: which one this is goes along.
+            return match self.variant(&stored.header_map()) {
+                Ok(variant) => Again::Use(stored, variant),
+                Err(_) => Again::Nothing,
+            };
         }
         Again::Validate(stored)
+    }
+
+    /// A stored response answers everybody whose variant it is.
+    fn kept(&self, response: Arc<StoredResponse>, how: Reason, variant: Option<Variant>) {
+        let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
+        self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
 
     /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
@@ -125,7 +139,11 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
-        Ok((Head { status: parts.status, headers: parts.headers, requested, received }, body))
+        let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
+        Ok((
+            Head { status: parts.status, headers: parts.headers, requested, received, close_delimited },
+            body,
+        ))
     }
 
     async fn answered(self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
@@ -144,6 +162,9 @@ impl<S: Inner> FillTask<S> {
     /// Whether the answer may be kept, and for how long.
     fn judge(&self, head: &Head, size: Option<u64>, content: Option<&[u8]>) -> Result<Freshness, Reason> {
         let job = &self.job;
+        if head.close_delimited {
+            return Err(Reason::CloseDelimited);
+        }
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
         if ruled.never {
@@ -170,7 +191,8 @@ impl<S: Inner> FillTask<S> {
 
     fn not_shared(self, reason: Reason, head: Head, body: Body) {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind.
-        if !head.status.is_server_error() {
+        // A credential that changed says nothing of the answer.
+        if !head.status.is_server_error() && reason != Reason::CredentialChanged {
             self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
@@ -183,35 +205,47 @@ impl<S: Inner> FillTask<S> {
 
     fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
         let mut headers = old.header_map();
+        // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
+        headers.remove(AGE);
+        if !head.headers.contains_key(DATE) {
+            headers.remove(DATE);
+        }
         for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
             headers.remove(name);
             for value in head.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let head = Head { status: old.status, headers, ..head };
+        let mut head = Head { status: old.status, headers, ..head };
+        self.strip_set_cookie(&mut head.headers);
         let size = Some(old.body.len() as u64);
-        match self.judge(&head, size, Some(&old.body)) {
-            Err(reason) => {
-                // It holds, but may not be kept any longer: this once it is served to everybody who waited.
-                self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
-                let once = self.stored(begun, &head, old.freshness, old.body.clone());
-                self.leader.answer(Outcome::Stored(Arc::new(once), reason));
+        let judged = self.judge(&head, size, Some(&old.body));
+        match judged.and_then(|freshness| Ok((freshness, self.variant(&head.headers)?))) {
+            // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
+            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            // A 304 to a credential that may be somebody else's by now renews nothing.
+            Ok(_) if !self.is_same_credential() => {
+                self.not_shared(Reason::CredentialChanged, head, Body::full(old.body.clone()));
             }
-            Ok(freshness) => {
+            Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                let variant = self.variant(&head.headers).unwrap_or_default();
-                self.commit(stored.clone(), variant);
-                self.leader.answer(Outcome::Stored(stored, Reason::Validated));
+                self.commit(stored.clone(), variant.clone());
+                self.kept(stored, Reason::Validated, variant);
             }
+        }
+    }
+
+    /// Where the route overrides `Set-Cookie`, nobody gets it.
+    fn strip_set_cookie(&self, headers: &mut HeaderMap) {
+        let caching = &self.job.caching;
+        if caching.overrides.set_cookie && !caching.unsafe_store_set_cookie {
+            headers.remove(SET_COOKIE);
         }
     }
 
     /// The answer may be shared: its head goes to everybody, its body follows as it comes.
     async fn shared(mut self, begun: Begun, mut head: Head, size: Option<u64>, body: Body) {
-        if self.job.caching.overrides.set_cookie && !self.job.caching.unsafe_store_set_cookie {
-            head.headers.remove(SET_COOKIE);
-        }
+        self.strip_set_cookie(&mut head.headers);
         let variant = match self.variant(&head.headers) {
             Ok(variant) => variant,
             Err(reason) => return self.not_shared(reason, head, body),
@@ -219,6 +253,7 @@ impl<S: Inner> FillTask<S> {
         let limit = self.shared.max_object(self.job.caching.tier.store);
         let too_large = size.is_some_and(|size| size > limit);
         let content = SharedBody::new(limit, too_large);
+        let _ending = Ending(content.clone());
         // The leader's own reader is there before anybody can leave.
         let keeper = content.reader();
         self.leader.answer(Outcome::Streaming(Arc::new(SharedHead {
@@ -243,15 +278,14 @@ impl<S: Inner> FillTask<S> {
         content.end(received);
     }
 
+    /// Whether the generation of the credential that was sent is still the present one.
+    fn is_same_credential(&self) -> bool {
+        self.job.generation.as_ref().is_none_or(Generation::is_current)
+    }
+
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(
-        &mut self,
-        begun: Begun,
-        head: &Head,
-        whole: Bytes,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
-    ) {
-        if self.job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
+    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
+        if !self.is_same_credential() {
             return;
         }
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
@@ -260,11 +294,7 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn commit(
-        &mut self,
-        stored: Arc<StoredResponse>,
-        variant: Option<(Vec<HeaderName>, crate::key::CacheKey)>,
-    ) {
+    fn commit(&mut self, stored: Arc<StoredResponse>, variant: Option<Variant>) {
         let job = &self.job;
         let done = self.shared.cache.commit(
             &mut self.leader,
@@ -294,7 +324,7 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
-    fn variant(&self, answer: &HeaderMap) -> Result<Option<(Vec<HeaderName>, crate::key::CacheKey)>, Reason> {
+    fn variant(&self, answer: &HeaderMap) -> Result<Option<Variant>, Reason> {
         let job = &self.job;
         let mut names = vary::selecting_fields(answer)?;
         if job.caching.tier.ttl != Ttl::Origin {
@@ -324,8 +354,17 @@ impl<S: Inner> FillTask<S> {
     }
 }
 
+/// Ends a body with an error where nothing else ended it: a fill that dies leaves no reader waiting.
+struct Ending(Arc<SharedBody>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(Err(Error::new(ErrorKind::Internal, "the request that fetched this answer was given up")));
+    }
+}
+
 enum Again {
-    Use(Arc<StoredResponse>),
+    Use(Arc<StoredResponse>, Option<Variant>),
     Validate(Arc<StoredResponse>),
     Nothing,
 }

@@ -23,6 +23,10 @@ use crate::purge::Coverage;
 pub struct Keyed {
     /// The key.
     pub key: CacheKey,
+    /// The route.
+    pub route: Arc<Route>,
+    /// The store's number.
+    pub store: usize,
     /// Among whom the answer is shared.
     pub owner: Owner,
     /// The authority.
@@ -42,7 +46,14 @@ pub struct Keyed {
 impl Keyed {
     /// What covers the answer.
     pub fn coverage(&self) -> Coverage<'_> {
-        Coverage { owner: &self.owner, authority: &self.authority, target: &self.target }
+        Coverage {
+            owner: &self.owner,
+            authority: &self.authority,
+            target: &self.target,
+            route: &self.route.name,
+            store: self.store,
+            key: &self.key,
+        }
     }
 }
 
@@ -50,7 +61,7 @@ impl Keyed {
 pub(super) fn keyed(
     https: bool,
     authority: &str,
-    route: &Route,
+    route: &Arc<Route>,
     caching: &Caching,
     identity: &Identity,
     parts: &Parts,
@@ -102,13 +113,17 @@ pub(super) fn keyed(
         route: &route.name,
         method: "GET",
         path: if custom { "" } else { path },
-        query: if custom { None } else { query.as_deref() },
+        // Also under a key of one's own: of a parameter that comes twice the template reads the first, the application
+        // perhaps the last.
+        query: query.as_deref(),
         selecting: &pairs,
     })
     .ok_or(Reason::KeyTooLong)?;
     let tags = caching.tags.iter().map(|tag| expand(tag, &holes).into()).collect();
     Ok(Keyed {
         key,
+        route: route.clone(),
+        store: caching.tier.store,
         owner,
         authority: authority.to_owned(),
         query,

@@ -165,7 +165,7 @@ impl Losers {
         self.set == 0
     }
 
-    /// Strips them from the request that goes on.
+    /// Strips them from the request that goes on, save for `Cookie` as a whole: see [`Losers::strip_cookies`].
     pub fn strip(&self, parts: &mut Parts) {
         let Some(table) = self.table.as_deref() else { return };
         let lost = Carried { table: Some(table), set: self.set };
@@ -173,13 +173,27 @@ impl Losers {
         if !won.authorization() && loses_authorization(lost, &parts.headers) {
             parts.headers.remove(AUTHORIZATION);
         }
-        if lost.all_cookies() || lost.cookies().next().is_some() {
-            cookies::retain(&mut parts.headers, |name| won.cookie(name) || !lost.cookie(name));
+        if lost.cookies().next().is_some() {
+            let loses = |name: &[u8]| lost.cookies().any(|lost| lost.as_bytes() == name);
+            cookies::retain(&mut parts.headers, |name| won.cookie(name) || !loses(name));
         }
         for name in lost.headers() {
             parts.headers.remove(name);
         }
         strip_query(&mut parts.uri, lost);
+    }
+}
+
+impl Losers {
+    /// Strips every cookie where all of them together were a source that did not win (`ask` without a list of cookies).
+    /// For fills that others share; a request that passes keeps them, for most of them are nobody's credential.
+    pub fn strip_cookies(&self, headers: &mut HeaderMap) {
+        let Some(table) = self.table.as_deref() else { return };
+        let lost = Carried { table: Some(table), set: self.set };
+        let won = Carried { table: Some(table), set: self.winners };
+        if lost.all_cookies() {
+            cookies::retain(headers, |name| won.cookie(name));
+        }
     }
 }
 
@@ -256,7 +270,10 @@ mod tests {
     fn what_won_somewhere_stays() {
         let (table, s) = table();
         let mut parts = request();
-        Losers::new(&table, s[1] | s[3], s[0] | s[2]).strip(&mut parts);
+        let losers = Losers::new(&table, s[1] | s[3], s[0] | s[2]);
+        losers.strip(&mut parts);
+        assert_eq!(parts.headers["cookie"], "s=1; t=2; u=3", "a request that passes keeps its cookies");
+        losers.strip_cookies(&mut parts.headers);
         assert_eq!(parts.headers["authorization"], "bEarer abc");
         assert_eq!(parts.headers["cookie"], "t=2");
         let mut parts = request();

@@ -1,0 +1,9 @@
+//! What an adversary, an unlucky order of events or an odd origin could do, each tried through the public surface.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's way to fail
+
+mod fills;
+mod isolation;
+mod order;
+#[allow(unreachable_pub)]
+mod support;
