@@ -51,12 +51,14 @@ async fn get(larder: &Larder, path: &str, fields: &[(&str, &str)]) -> Answer {
     fields.iter().fold(call, |call, (name, value)| call.header(name, value)).send().await
 }
 
+/// A path, a field, and its values, each with the number of the entry that it selects.
+type Case = (&'static str, &'static str, &'static [(&'static str, usize)]);
+
 #[tokio::test]
 async fn f2_what_a_route_varies_on_selects_and_what_it_does_not_select_does_not() {
     let origin = app();
     let larder = larder(&origin).await;
-    // A field, then values, each with the number of the entry that it selects.
-    let cases: [(&str, &str, &[(&str, usize)]); 6] = [
+    let cases: [Case; 6] = [
         ("/role", "x-role", &[("chief", 1), ("clerk", 2), ("chief", 1), ("Chief", 3)]),
         (
             "/language",
