@@ -331,10 +331,8 @@ impl<S: Inner> FillTask<S> {
                 names.push(http::header::ACCEPT_ENCODING);
             }
         }
-        if names.is_empty() {
-            return Ok(None);
-        }
-        // Fields of earlier variants stay: an origin that names now one, now another, varies by both.
+        // Fields of earlier variants stay: an origin that names now one, now another, varies by both. One that names them
+        // only now and then (an encoded answer has `Vary`, the plain one beside it has none) varies all the same.
         if let Some(known) =
             self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now())
         {
@@ -343,6 +341,9 @@ impl<S: Inner> FillTask<S> {
                 names.extend(more);
                 names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
             }
+        }
+        if names.is_empty() {
+            return Ok(None);
         }
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
