@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::Freshness;
@@ -81,7 +81,7 @@ impl StoredResponse {
         selectors: Selectors,
         wall_ms: u64,
     ) -> Self {
-        let fields = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let fields = packed(headers);
         Self {
             status,
             fields,
@@ -129,6 +129,20 @@ impl StoredResponse {
     }
 }
 
+/// The fields with their values in one run of bytes of their own. The values that came off a connection are pieces of its
+/// read buffer: a clone of one would keep the whole buffer, many times what the entry is said to weigh.
+fn packed(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
+    let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+    let mut all = all.freeze();
+    let fields = headers.iter().map(|(name, value)| {
+        let own = HeaderValue::from_maybe_shared(all.split_to(value.len()));
+        // The bytes of a valid value are valid.
+        (name.clone(), own.unwrap_or_else(|_| HeaderValue::from_static("")))
+    });
+    fields.collect()
+}
+
 impl Entry {
     /// What it takes in memory, in bytes; `key` is the length of its key.
     pub fn weight(&self, key: usize) -> u64 {
@@ -136,5 +150,35 @@ impl Entry {
             Self::Response(response) => response.weight(key),
             Self::Variants(variants) => 256 + key as u64 + 40 * variants.fields.len() as u64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_stored_head_does_not_keep_the_buffer_that_it_was_read_from() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let mut headers = HeaderMap::new();
+        for (name, range) in [("etag", 0..3), ("x-a", 10..90), ("x-b", 0..0)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
+        }
+        let freshness = Freshness {
+            received: Duration::ZERO,
+            initial_age: Duration::ZERO,
+            lifetime: None,
+            ends: None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            must_revalidate: false,
+            no_cache: false,
+        };
+        let (status, body) = (StatusCode::OK, Bytes::new());
+        let stored = StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
+        assert_eq!(stored.header_map(), headers);
+        drop(headers);
+        assert!(buffer.is_unique(), "8 KiB are kept for 83 bytes");
     }
 }
