@@ -71,6 +71,15 @@ fn broken() -> Error {
     Error::new(ErrorKind::OriginBroken, "broken off")
 }
 
+/// Ends a body that nothing else ended.
+struct Ending(Arc<SharedBody>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(Err(broken()));
+    }
+}
+
 struct World {
     cache: Cache,
     store: Arc<MemoryStore>,
@@ -190,7 +199,11 @@ impl World {
     /// Time goes by, or the entry goes.
     async fn weather(self: Rc<Self>) {
         self.random.pause(16).await;
-        if self.random.one_in(2) { self.store.remove(&KEY) } else { self.clock.advance(Duration::from_secs(11)) }
+        if self.random.one_in(2) {
+            self.store.remove(&KEY)
+        } else {
+            self.clock.advance(Duration::from_secs(11))
+        }
     }
 
     /// Asks for the page, as a client.
@@ -293,7 +306,11 @@ impl World {
             self.cache.begin(&mut leader, 0);
         }
         self.pause().await;
-        let found = if bust { Lookup::Absent } else { self.cache.lookup(0, &KEY, &HeaderMap::new(), self.clock.now()).0 };
+        let found = if bust {
+            Lookup::Absent
+        } else {
+            self.cache.lookup(0, &KEY, &HeaderMap::new(), self.clock.now()).0
+        };
         let validator = match found {
             Lookup::Found(stored, Validity::Valid) => {
                 if stored.freshness.staleness(self.clock.now()).is_none() {
@@ -326,6 +343,7 @@ impl World {
 
     async fn stream(&self, mut leader: Leader, text: Bytes) {
         let body = SharedBody::new(1_000, false);
+        let _ending = Ending(body.clone());
         leader.answer(Outcome::Streaming(Arc::new(SharedHead {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -356,7 +374,8 @@ impl World {
             no_cache: false,
         };
         let (headers, ticket) = (HeaderMap::new(), begun.ticket);
-        let new = StoredResponse::new(StatusCode::OK, &headers, body, freshness, begun.at, ticket, selectors(), 0);
+        let new =
+            StoredResponse::new(StatusCode::OK, &headers, body, freshness, begun.at, ticket, selectors(), 0);
         let new = Arc::new(new);
         if self.omitted == Omitted::Tickets {
             self.store.put(KEY.clone(), Entry::Response(new.clone()), self.clock.now()).unwrap();
