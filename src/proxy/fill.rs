@@ -279,6 +279,7 @@ impl<S: Inner> FillTask<S> {
         {
             self.complete(begun, &head, whole, variant);
         }
+        self.leader.close();
         content.end(received);
     }
 

@@ -83,7 +83,12 @@ impl Backend for Recorder {
 }
 
 const OWNER: Owner = Owner::Public;
-const COVERAGE: Coverage<'static> = Coverage { owner: &OWNER, authority: "shop", target: "/page" };
+
+/// What covers the page, whose key this is.
+fn coverage(key: &CacheKey) -> Coverage<'_> {
+    Coverage { owner: &OWNER, authority: "shop", target: "/page", route: "page", store: 0, key }
+}
+
 const WHO: HeaderName = HeaderName::from_static("x-who");
 
 struct World {
@@ -283,7 +288,7 @@ impl World {
             self.pause().await;
         }
         if self.omitted != Omitted::BeginFirst {
-            self.cache.begin(&mut leader, COVERAGE.stripe());
+            self.cache.begin(&mut leader, coverage(&self.key).stripe());
         }
         let old = early.unwrap_or_else(|| self.valid(asks));
         if let Some(stored) = &old
@@ -298,7 +303,7 @@ impl World {
         let Some(answer) = self.origin(asks.who, old.as_ref().map(|old| version_of(old))).await else {
             return leader.answer(Outcome::Failed(broken()));
         };
-        self.cache.begin(&mut leader, COVERAGE.stripe());
+        self.cache.begin(&mut leader, coverage(&self.key).stripe());
         match old.filter(|_| answer.not_modified) {
             Some(old) => {
                 let varies = old.field(&http::header::VARY).is_some();
@@ -345,7 +350,7 @@ impl World {
             headers: HeaderMap::new(),
             vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
             variant: variant.as_ref().map(|(_, key)| key.clone()),
-            selectors: COVERAGE.selectors(Vec::new()),
+            selectors: coverage(&self.key).selectors(Vec::new()),
             body: body.clone(),
             stored: true,
         })));
@@ -379,7 +384,7 @@ impl World {
         if varies {
             headers.insert(http::header::VARY, HeaderValue::from_static("x-who"));
         }
-        let selectors = COVERAGE.selectors(Vec::new());
+        let selectors = coverage(&self.key).selectors(Vec::new());
         Arc::new(StoredResponse::new(
             StatusCode::OK,
             &headers,

@@ -1,13 +1,10 @@
 //! A7, without a hand: what a write changed is gone from the cache before the writer gets the answer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::origin::never;
-use support::{Answer, Client, Gate, Larder, Origin, Reply, wait};
+use crate::support::origin::never;
+use crate::support::{Answer, Client, Gate, Larder, Origin, Reply, wait};
 
 const YAML: &str = "
 origins: { app: { url: '{origin}', timeout: 1s } }
