@@ -74,6 +74,7 @@ impl<S: Inner> Proxy<S> {
         let job = Job {
             caching: plan.caching.clone(),
             keyed: plan.keyed.clone(),
+            uncacheable: plan.keyed.uncacheable(&plan.caching, &visit.parts.headers).into_owned(),
             request: request.parts,
             arrived: visit.arrived,
             wishes: plan.asked.wishes,
