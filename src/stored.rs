@@ -176,8 +176,7 @@ mod tests {
             no_cache: false,
         };
         let (status, body) = (StatusCode::OK, Bytes::new());
-        let stored =
-            StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
+        let stored = StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
         assert_eq!(stored.header_map(), headers);
         drop(headers);
         assert!(buffer.is_unique(), "8 KiB are kept for 83 bytes");

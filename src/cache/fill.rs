@@ -135,11 +135,7 @@ pub struct Fill {
 
 impl Fill {
     fn new(busting: bool) -> Arc<Self> {
-        Arc::new(Self {
-            begun: OnceLock::new(),
-            busting,
-            outcome: watch::Sender::new(None),
-        })
+        Arc::new(Self { begun: OnceLock::new(), busting, outcome: watch::Sender::new(None) })
     }
 
     /// Where it began; `None`: it did not yet, so it is younger than any request that sees it so.

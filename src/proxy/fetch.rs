@@ -47,7 +47,11 @@ struct Errand {
 
 impl Errand {
     /// Whether the variant that a fill came out with is this request's. If not, the error is the key of this request's.
-    fn is_own_variant(&self, vary: &[HeaderName], variant: Option<&CacheKey>) -> Result<(), Option<CacheKey>> {
+    fn is_own_variant(
+        &self,
+        vary: &[HeaderName],
+        variant: Option<&CacheKey>,
+    ) -> Result<(), Option<CacheKey>> {
         let Some(fetched) = variant else { return Ok(()) };
         let own = variant_key(&self.plan.keyed.key, vary, &self.job.request.headers);
         if own.as_ref() == Some(fetched) { Ok(()) } else { Err(own) }
@@ -125,12 +129,7 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// Joins the fill that runs, or leads a new one in a task of its own.
-    fn attach(
-        &self,
-        job: &Arc<Job>,
-        variant: Option<&CacheKey>,
-        want: Want,
-    ) -> (Arc<Fill>, Option<Private>) {
+    fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
         match self.shared.cache.attach(&job.keyed.key, variant, want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {

@@ -285,24 +285,14 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(
-        &mut self,
-        begun: Begun,
-        head: &Head,
-        whole: Bytes,
-        variant: Option<Variant>,
-    ) {
+    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
             let stored = self.stored(begun, head, freshness, whole);
             self.commit(Arc::new(stored), variant);
         }
     }
 
-    fn commit(
-        &mut self,
-        stored: Arc<StoredResponse>,
-        variant: Option<Variant>,
-    ) {
+    fn commit(&mut self, stored: Arc<StoredResponse>, variant: Option<Variant>) {
         let job = &self.job;
         let done = self.shared.cache.commit(
             &mut self.leader,

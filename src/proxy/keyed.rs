@@ -47,7 +47,10 @@ impl Keyed {
     pub fn uncacheable(&self, caching: &Caching, client: &HeaderMap) -> Cow<'_, CacheKey> {
         let credential = client.contains_key(AUTHORIZATION) || client.contains_key(COOKIE);
         let apart = caching.tier.ttl == Ttl::Origin && credential;
-        apart.then(|| self.key.variant(&[(COOKIE, None)])).flatten().map_or(Cow::Borrowed(&self.key), Cow::Owned)
+        apart
+            .then(|| self.key.variant(&[(COOKIE, None)]))
+            .flatten()
+            .map_or(Cow::Borrowed(&self.key), Cow::Owned)
     }
 
     /// What covers the answer.

@@ -5,8 +5,8 @@
 //! `Vary` selects. A claimed identity never brings a credential along.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HOST,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -79,14 +79,8 @@ pub(super) fn fill_request(
 }
 
 /// Fields that a fill leaves out or words anew without asking for anything else.
-const SAME_MEANING: [http::HeaderName; 6] = [
-    ACCEPT_ENCODING,
-    CACHE_CONTROL,
-    CONTENT_LENGTH,
-    HOST,
-    PRAGMA,
-    super::wishes::CHOICE,
-];
+const SAME_MEANING: [http::HeaderName; 6] =
+    [ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, HOST, PRAGMA, super::wishes::CHOICE];
 
 /// Whether the client's request says something that the fill's does not: a credential, a field, a parameter.
 fn says_less(client: &Parts, fill: &Parts, caching: &Caching, keyed: &Keyed) -> bool {

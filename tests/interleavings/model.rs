@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
-use larder::cache::{Attach, Cache, Fill, Kept, Leader, Lookup, Outcome, SharedBody, SharedHead, Want, variant_key};
+use larder::cache::{
+    Attach, Cache, Fill, Kept, Leader, Lookup, Outcome, SharedBody, SharedHead, Want, variant_key,
+};
 use larder::clock::{Clock, Now};
 use larder::error::{Error, ErrorKind};
 use larder::key::{CacheKey, KeyParts, Owner};
@@ -59,7 +61,8 @@ impl Backend for Recorder {
 
     fn put(&self, key: CacheKey, entry: Entry, _: Now) -> Result<(), StoreError> {
         if let Entry::Response(response) = &entry {
-            let before = self.tickets.lock().unwrap().insert(key.clone(), response.ticket).unwrap_or_default();
+            let before =
+                self.tickets.lock().unwrap().insert(key.clone(), response.ticket).unwrap_or_default();
             *self.disorder.lock().unwrap() += usize::from(before > response.ticket);
         }
         self.entries.lock().unwrap().insert(key, entry);
@@ -184,7 +187,8 @@ impl World {
         self.pause().await;
         let asks = Asks { who, bust, came: self.tick(), must: self.acknowledged.get() };
         let (lookup, variant) = self.cache.lookup(0, &self.key, &asks.headers(), self.clock.now());
-        let found = if let Lookup::Found(stored, validity) = lookup { Some((stored, validity)) } else { None };
+        let found =
+            if let Lookup::Found(stored, validity) = lookup { Some((stored, validity)) } else { None };
         let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
         if decide(&asks.wishes(), judged, self.clock.now()).0 == Decision::Serve {
             return self.serve(asks, &found.unwrap().0.body);
@@ -245,7 +249,9 @@ impl World {
     }
 
     async fn read(&self, asks: Asks, head: &SharedHead) {
-        let Some(reader) = head.body.reader() else { return self.fault("the beginning of a small body is gone") };
+        let Some(reader) = head.body.reader() else {
+            return self.fault("the beginning of a small body is gone");
+        };
         self.pause().await;
         if let Ok(body) = reader.collect().await {
             self.serve(asks, &body.to_bytes());
@@ -281,7 +287,8 @@ impl World {
         }
         let old = early.unwrap_or_else(|| self.valid(asks));
         if let Some(stored) = &old
-            && decide(&asks.wishes(), Some((&stored.freshness, Validity::Valid)), self.clock.now()).0 == Decision::Serve
+            && decide(&asks.wishes(), Some((&stored.freshness, Validity::Valid)), self.clock.now()).0
+                == Decision::Serve
             && self.omitted != Omitted::LookAgain
         {
             let varies = stored.field(&http::header::VARY).is_some();
@@ -312,7 +319,13 @@ impl World {
         }
     }
 
-    fn kept(&self, leader: &Leader, response: Arc<StoredResponse>, how: Reason, variant: Option<(Vec<HeaderName>, CacheKey)>) {
+    fn kept(
+        &self,
+        leader: &Leader,
+        response: Arc<StoredResponse>,
+        how: Reason,
+        variant: Option<(Vec<HeaderName>, CacheKey)>,
+    ) {
         let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
         leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
@@ -367,10 +380,24 @@ impl World {
             headers.insert(http::header::VARY, HeaderValue::from_static("x-who"));
         }
         let selectors = COVERAGE.selectors(Vec::new());
-        Arc::new(StoredResponse::new(StatusCode::OK, &headers, body, freshness, begun.at, begun.ticket, selectors, 0))
+        Arc::new(StoredResponse::new(
+            StatusCode::OK,
+            &headers,
+            body,
+            freshness,
+            begun.at,
+            begun.ticket,
+            selectors,
+            0,
+        ))
     }
 
-    fn commit(&self, leader: &mut Leader, stored: Arc<StoredResponse>, variant: Option<(Vec<HeaderName>, CacheKey)>) {
+    fn commit(
+        &self,
+        leader: &mut Leader,
+        stored: Arc<StoredResponse>,
+        variant: Option<(Vec<HeaderName>, CacheKey)>,
+    ) {
         if self.omitted == Omitted::Tickets {
             let place = variant.as_ref().map_or(&self.key, |(_, place)| place).clone();
             if let Some((fields, _)) = variant {
@@ -410,7 +437,8 @@ fn run(seed: u64, omitted: Omitted) -> (usize, Vec<String>) {
     let random = Random::new(seed);
     let (clock, store) = (Clock::manual(Duration::from_secs(1_000)), Arc::new(Recorder::default()));
     let (route, method, path, query, selecting) = ("r", "GET", "/page", None, &[][..]);
-    let parts = KeyParts { https: false, authority: "shop", owner: &OWNER, route, method, path, query, selecting };
+    let parts =
+        KeyParts { https: false, authority: "shop", owner: &OWNER, route, method, path, query, selecting };
     let world = Rc::new(World {
         cache: Cache::with_backends(vec![store.clone()], clock.clone()),
         store: store.clone(),

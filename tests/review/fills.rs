@@ -41,7 +41,9 @@ async fn a_client_that_stops_reading_its_fresh_answer_holds_up_nobody_elses() {
     let count = asked.clone();
     let world = World::new(BUSTS, move |_| {
         let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-        async move { if first { Response::new(Body::wrap(Odd { panics: false })) } else { reply(200, &[], "new") } }
+        async move {
+            if first { Response::new(Body::wrap(Odd { panics: false })) } else { reply(200, &[], "new") }
+        }
     });
     let stalled = within(world.head(get("/big?bust_cache=1", &[]))).await;
     for _ in 0..3 {

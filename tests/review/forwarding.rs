@@ -23,7 +23,11 @@ async fn an_unusual_accept_encoding_fills_no_entry_of_clients_that_name_none() {
     let world = World::new(CONFIG, async |request: Request<Body>| {
         let deflates = request.headers().get("accept-encoding").is_some_and(|v| v.as_bytes() == b"deflate");
         let coding = if deflates { "deflate" } else { "identity" };
-        reply(200, &[("vary", "accept-encoding"), ("cache-control", "max-age=60"), ("content-encoding", coding)], "x")
+        reply(
+            200,
+            &[("vary", "accept-encoding"), ("cache-control", "max-age=60"), ("content-encoding", coding)],
+            "x",
+        )
     });
     world.get("/rfc", &[("accept-encoding", "deflate")]).await;
     assert_ne!(world.get("/rfc", &[]).await.header("content-encoding"), Some("deflate"));
@@ -32,7 +36,11 @@ async fn an_unusual_accept_encoding_fills_no_entry_of_clients_that_name_none() {
 #[tokio::test]
 async fn an_answer_that_varies_by_what_larder_says_of_the_client_is_found_again() {
     let world = World::new(CONFIG, async |_| {
-        reply(200, &[("vary", "x-forwarded-proto, host, x-forwarded-host"), ("cache-control", "max-age=60")], "x")
+        reply(
+            200,
+            &[("vary", "x-forwarded-proto, host, x-forwarded-host"), ("cache-control", "max-age=60")],
+            "x",
+        )
     });
     world.get("/rfc", &[]).await;
     assert_eq!(world.get("/rfc", &[]).await.x_cache(), "HIT");
@@ -58,7 +66,8 @@ async fn an_answer_that_may_not_be_shared_answers_the_clients_own_request() {
     assert_eq!(world.get("/page?utm_source=a", &fields).await.text(), "own");
     // A request of which nothing was left out is answered by its fill: the application is asked once.
     let before = world.asked();
-    let plain = [("accept-encoding", "gzip"), ("connection", "keep-alive"), ("x-forwarded-for", "198.51.100.1")];
+    let plain =
+        [("accept-encoding", "gzip"), ("connection", "keep-alive"), ("x-forwarded-for", "198.51.100.1")];
     world.get("/page?other=1", &plain).await;
     assert_eq!(world.asked(), before + 1);
 }

@@ -31,7 +31,8 @@ async fn a_cookie_that_comes_with_a_304_reaches_nobody_but_the_one_who_led() {
         world.get(path, &[]).await;
         world.clock.advance(std::time::Duration::from_secs(60));
         let both = tokio::join!(world.get(path, &[]), world.get(path, &[]), world.get(path, &[]));
-        let cookies = [&both.0, &both.1, &both.2].iter().filter(|got| got.header("set-cookie").is_some()).count();
+        let cookies =
+            [&both.0, &both.1, &both.2].iter().filter(|got| got.header("set-cookie").is_some()).count();
         let stored = world.get(path, &[]).await;
         assert!(cookies <= 1, "{path}: {cookies} clients got the cookie of one");
         assert_ne!((stored.x_cache(), stored.header("set-cookie").is_some()), ("HIT", true), "{path}");
@@ -57,7 +58,8 @@ async fn tenant_of_query(request: Request<Body>) -> http::Response<Body> {
 }
 
 #[tokio::test]
-async fn d8_the_parameter_that_became_the_tenant_reaches_the_application_whatever_the_route_keeps_of_the_query() {
+async fn d8_the_parameter_that_became_the_tenant_reaches_the_application_whatever_the_route_keeps_of_the_query()
+ {
     let of_both = token(&serde_json::json!({ "tenant_id": "ant", "tenant_ids": ["ant", "bee"] }));
     let of_bee = token(&serde_json::json!({ "tenant_id": "bee", "tenant_ids": ["bee"] }));
     for path in ["/named", "/all"] {
@@ -156,7 +158,11 @@ async fn a_304_that_speaks_of_another_response_never_refreshes_the_stored_one() 
     let world = World::new(PUBLIC, async |request: Request<Body>| {
         let first = !request.headers().contains_key("if-none-match");
         let asked_before = request.headers().contains_key("x-again");
-        if first && !asked_before { reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], "old") } else { reply(304, &[("etag", "\"2\"")], "") }
+        if first && !asked_before {
+            reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], "old")
+        } else {
+            reply(304, &[("etag", "\"2\"")], "")
+        }
     });
     world.get("/rfc", &[]).await;
     world.clock.advance(std::time::Duration::from_secs(60));

@@ -19,7 +19,8 @@ const OWNER: Owner = Owner::Public;
 fn key() -> CacheKey {
     let (owner, path) = (&OWNER, "/page");
     let (route, method, query, selecting) = ("r", "GET", None, &[][..]);
-    CacheKey::new(&KeyParts { https: false, authority: "shop", owner, route, method, path, query, selecting }).unwrap()
+    CacheKey::new(&KeyParts { https: false, authority: "shop", owner, route, method, path, query, selecting })
+        .unwrap()
 }
 
 fn request() -> HeaderMap {
@@ -57,19 +58,27 @@ struct World {
 impl World {
     fn new() -> Self {
         let capacity = Capacity::Entries(1_000);
-        let config = Store { name: "s".into(), capacity, max_object: 1_000, eviction: Eviction::ScanResistant };
+        let config =
+            Store { name: "s".into(), capacity, max_object: 1_000, eviction: Eviction::ScanResistant };
         let store = Arc::new(MemoryStore::new(&config));
         let cache = Cache::with_backends(vec![store.clone()], Clock::manual(Duration::from_secs(1)));
         Self { cache, store }
     }
 
     fn lead(&self, place: Option<&CacheKey>) -> (Leader, Begun) {
-        let Attach::Lead(mut leader) = self.cache.attach(&key(), place, Want::New) else { panic!("it joined") };
+        let Attach::Lead(mut leader) = self.cache.attach(&key(), place, Want::New) else {
+            panic!("it joined")
+        };
         let begun = self.cache.begin(&mut leader, 0);
         (leader, begun)
     }
 
-    fn commit(&self, (mut leader, begun): (Leader, Begun), variant: Option<(Vec<HeaderName>, CacheKey)>, body: &'static str) {
+    fn commit(
+        &self,
+        (mut leader, begun): (Leader, Begun),
+        variant: Option<(Vec<HeaderName>, CacheKey)>,
+        body: &'static str,
+    ) {
         self.cache.commit(&mut leader, 0, &key(), response(begun, body), variant).unwrap();
     }
 

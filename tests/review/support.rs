@@ -102,8 +102,9 @@ impl World {
         let text =
             format!("listen: 127.0.0.1:0\norigins: {{ app: {{ url: \"http://127.0.0.1:1\" }} }}\n{config}");
         let context = ReadContext::of(std::path::Path::new("review.yaml")).with_env(environment);
-        let config = Config::from_yaml(&text, &context)
-            .unwrap_or_else(|errors| panic!("{}", errors.iter().map(ToString::to_string).collect::<String>()));
+        let config = Config::from_yaml(&text, &context).unwrap_or_else(|errors| {
+            panic!("{}", errors.iter().map(ToString::to_string).collect::<String>())
+        });
         let seen = Arc::new(Mutex::new(Vec::new()));
         let app = App { handler: Arc::new(move |request| Box::pin(handler(request))), seen: seen.clone() };
         let clock = Clock::manual(Duration::from_secs(1_800_000_000));
