@@ -167,6 +167,11 @@ impl CacheKey {
         self.hash
     }
 
+    /// The bytes of the key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The size of the key in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()

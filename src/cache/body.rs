@@ -33,6 +33,8 @@ struct State {
     gone_bytes: u64,
     total: u64,
     windowed: bool,
+    /// The last chunk, held back until the end is known.
+    last: Option<Bytes>,
     end: Option<Result<Option<HeaderMap>, Error>>,
     readers: HashMap<u64, ReaderState>,
     next_reader: u64,
@@ -77,6 +79,7 @@ impl SharedBody {
     /// Adds a chunk.
     pub fn add(&self, chunk: Bytes) {
         let mut state = self.lock();
+        state.release();
         state.total += chunk.len() as u64;
         state.chunks.push_back(chunk);
         state.windowed |= state.total > self.limit;
@@ -84,6 +87,19 @@ impl SharedBody {
             state.shrink();
         }
         wake(state, State::waiting_readers);
+    }
+
+    /// Adds the chunk that completes the announced length. Readers see it with the end only: a client that has the whole
+    /// answer finds it stored. Beyond the limit nothing is stored, and nothing is held back.
+    pub fn add_last(&self, chunk: Bytes) {
+        let mut state = self.lock();
+        if state.windowed || state.total + chunk.len() as u64 > self.limit {
+            drop(state);
+            return self.add(chunk);
+        }
+        state.release();
+        state.total += chunk.len() as u64;
+        state.last = Some(chunk);
     }
 
     /// Waits, beyond the limit, until the fastest reader has room for more.
@@ -124,6 +140,7 @@ impl SharedBody {
     pub fn end(&self, end: Result<Option<HeaderMap>, Error>) {
         let mut state = self.lock();
         if state.end.is_none() {
+            state.release();
             state.end = Some(end);
             wake(state, State::waiting_readers);
         }
@@ -137,7 +154,7 @@ impl SharedBody {
             return None;
         }
         let mut whole = BytesMut::with_capacity(usize::try_from(state.total).ok()?);
-        state.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+        state.chunks.iter().chain(&state.last).for_each(|chunk| whole.extend_from_slice(chunk));
         Some(whole.freeze())
     }
 
@@ -153,6 +170,11 @@ impl SharedBody {
 }
 
 impl State {
+    /// Shows the chunk that was held back.
+    fn release(&mut self) {
+        self.chunks.extend(self.last.take());
+    }
+
     /// How far the fastest reader is.
     fn fastest(&self) -> Option<u64> {
         self.readers.values().map(|r| r.read_bytes).max()
@@ -385,6 +407,25 @@ mod tests {
             told.send(()).unwrap();
         });
         finished.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_last_chunk_is_part_of_the_whole_before_any_reader_sees_it() {
+        let body = SharedBody::new(10, false);
+        let mut reader = body.reader().unwrap();
+        body.add(Bytes::from_static(b"01234"));
+        body.add_last(Bytes::from_static(b"56789"));
+        assert_eq!(body.whole().unwrap(), "0123456789");
+        assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "01234");
+        assert!(laggard_poll(&mut reader).is_pending());
+        body.end(Ok(None));
+        assert_eq!(read(reader).await.unwrap(), 5);
+        let large = SharedBody::new(9, false);
+        let reader = large.reader().unwrap();
+        large.add_last(Bytes::from_static(b"0123456789"));
+        assert!(large.whole().is_none(), "too large to store: nothing is held back");
+        large.end(Ok(None));
+        assert_eq!(read(reader).await.unwrap(), 10);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::purge::{Fence, Receipt, Selector, Where};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
-pub use body::{Reader, SharedBody};
+pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
 
 /// A handle; cheap to clone.

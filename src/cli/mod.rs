@@ -1,5 +1,6 @@
 //! The `larder` command: its words, and what each does.
 
+mod demo;
 mod explain;
 mod purge;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
         listen: SocketAddr,
     },
+    /// Shows what Larder does, with a small application that is built in.
+    Demo(demo::DemoArgs),
     /// Checks a configuration file: every error, with its line and how to mend it.
     Check {
         /// The configuration file.
@@ -75,6 +78,7 @@ fn run_command(command: Command) -> Result<(), Failure> {
             };
             run::run(config)
         }
+        Command::Demo(args) => demo::demo(&args),
         Command::Check { config } => {
             let checked = crate::config::Config::load(&config)?;
             println!(

@@ -23,7 +23,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Diagnostics go to standard error; `LARDER_LOG` chooses levels per module (`info` by default).
-fn start_diagnostics() {
+pub(super) fn start_diagnostics() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LARDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // A second call in one process keeps the first subscriber.
@@ -65,7 +65,8 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     Ok(signals?)
 }
 
-async fn signalled() -> std::io::Result<&'static str> {
+/// Waits for SIGTERM or SIGINT, and gives its name.
+pub(super) async fn signalled() -> std::io::Result<&'static str> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     tokio::select! {

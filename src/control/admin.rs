@@ -98,7 +98,12 @@ fn selector(shared: &Shared, url: &str) -> Result<Option<Selector>, Error> {
     };
     let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
     let authority = uri.authority().ok_or_else(|| bad("has no host"))?.as_str().to_ascii_lowercase();
-    let default = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    // A bare host parses as a URL too, and would purge nothing.
+    let default = match uri.scheme_str() {
+        Some("http") => ":80",
+        Some("https") => ":443",
+        _ => return Err(bad("does not begin with http:// or https://")),
+    };
     let authority = authority.strip_suffix(default).unwrap_or(&authority);
     Ok(shared.url_selector(host_of(authority), authority, uri.path(), uri.query()))
 }

@@ -21,7 +21,7 @@ pub struct Record {
     pub method: Method,
     /// The authority.
     pub host: String,
-    /// The path; the query is left out, for it may hold what is nobody's business.
+    /// The path. What of the query selects is in the key.
     pub path: String,
     /// The route's name.
     pub route: Option<String>,

@@ -333,10 +333,8 @@ impl<S: Inner> FillTask<S> {
                 names.push(http::header::ACCEPT_ENCODING);
             }
         }
-        if names.is_empty() {
-            return Ok(None);
-        }
-        // Fields of earlier variants stay: an origin that names now one, now another, varies by both.
+        // Fields of earlier variants stay: an origin that names now one, now another, varies by both. One that names them
+        // only now and then (an encoded answer has `Vary`, the plain one beside it has none) varies all the same.
         if let Some(known) =
             self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now())
         {
@@ -345,6 +343,9 @@ impl<S: Inner> FillTask<S> {
                 names.extend(more);
                 names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
             }
+        }
+        if names.is_empty() {
+            return Ok(None);
         }
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
@@ -402,7 +403,11 @@ async fn receive(
         match frame.map_err(|error| broken(&error))?.into_data() {
             Ok(chunk) if chunk.is_empty() => {}
             Ok(chunk) => {
-                content.add(chunk);
+                if announced == Some(content.received() + chunk.len() as u64) {
+                    content.add_last(chunk);
+                } else {
+                    content.add(chunk);
+                }
                 if keeper.is_some() && content.is_windowed() {
                     // If nobody comes, the room below is abandoned.
                     let _ = tokio::time::timeout(ATTENDANCE, content.attended(2)).await;

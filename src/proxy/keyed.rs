@@ -25,6 +25,10 @@ use crate::purge::Coverage;
 pub struct Keyed {
     /// The key.
     pub key: CacheKey,
+    /// The route.
+    pub route: Arc<Route>,
+    /// The store's number.
+    pub store: usize,
     /// Among whom the answer is shared.
     pub owner: Owner,
     /// The authority.
@@ -55,7 +59,14 @@ impl Keyed {
 
     /// What covers the answer.
     pub fn coverage(&self) -> Coverage<'_> {
-        Coverage { owner: &self.owner, authority: &self.authority, target: &self.target }
+        Coverage {
+            owner: &self.owner,
+            authority: &self.authority,
+            target: &self.target,
+            route: &self.route.name,
+            store: self.store,
+            key: &self.key,
+        }
     }
 }
 
@@ -63,7 +74,7 @@ impl Keyed {
 pub(super) fn keyed(
     https: bool,
     authority: &str,
-    route: &Route,
+    route: &Arc<Route>,
     caching: &Caching,
     identity: &Identity,
     parts: &Parts,
@@ -124,6 +135,8 @@ pub(super) fn keyed(
     let tags = caching.tags.iter().map(|tag| expand(tag, &holes).into()).collect();
     Ok(Keyed {
         key,
+        route: route.clone(),
+        store: caching.tier.store,
         owner,
         authority: authority.to_owned(),
         query,

@@ -18,6 +18,7 @@ pub mod sanitize;
 mod service;
 mod shared;
 mod told;
+mod visit;
 mod wishes;
 mod write;
 
@@ -27,6 +28,7 @@ pub use keyed::{Keyed, keyed_query, target};
 pub use origin_request::SAFE;
 pub use rescue::rescue;
 pub use respond::{Source, Verdict, XCache};
-pub use service::{Proxy, ProxyFuture};
+pub use service::ProxyFuture;
 pub use shared::{Inner, Shared};
+pub use visit::Proxy;
 pub use wishes::CHOICE;

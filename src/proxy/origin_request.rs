@@ -48,26 +48,28 @@ pub(super) fn fill_request(
 ) -> FillRequest {
     let mut parts = client.clone();
     parts.method = Method::GET;
-    let carried = carried(who, caching);
-    parts.uri = uri(client, caching, keyed, &carried, busting);
+    let goes = goes(who, caching);
+    parts.uri = uri(client, caching, keyed, &goes, busting);
     let by_origin = caching.tier.ttl == Ttl::Origin;
     if by_origin {
         who.losers.strip_cookies(&mut parts.headers);
         CONDITIONAL.iter().for_each(|name| drop(parts.headers.remove(name)));
         set_codings(&mut parts.headers, client);
-        if let Carries::Only(set) = carried {
+        if !goes.authorization {
             parts.headers.remove(AUTHORIZATION);
-            cookies::retain(&mut parts.headers, |name| cookie_goes(caching, false, set, name));
+        }
+        if !goes.proving_cookies {
+            cookies::retain(&mut parts.headers, |name| goes.cookie(caching, name));
         }
         if caching.share != Share::Public {
             // A field that names somebody whom the key does not hold is a credential like any other.
-            let (Carries::Credential(set) | Carries::Only(set)) = carried;
-            for name in who.carries.all().headers().filter(|name| !set.headers().any(|kept| kept == *name)) {
+            let named = who.carries.all();
+            for name in named.headers().filter(|name| !goes.carriers.headers().any(|kept| kept == *name)) {
                 parts.headers.remove(name);
             }
         }
     } else {
-        parts.headers = keyed_fields(client, caching, keyed, &carried);
+        parts.headers = keyed_fields(client, caching, keyed, &goes);
     }
     let says_less = says_less(client, &parts, caching, keyed);
     if by_origin {
@@ -99,32 +101,67 @@ fn says_less(client: &Parts, fill: &Parts, caching: &Caching, keyed: &Keyed) -> 
     parameters(client) != parameters(fill) || client.headers.keys().any(lost)
 }
 
-/// Which credentials go along.
-enum Carries<'a> {
-    /// Those that became the identity.
-    Credential(Carried<'a>),
-    /// None: the identity in the key is only claimed, or the answer is everybody's. What was claimed is in the key.
-    Only(Carried<'a>),
+/// What of the identity's carriers goes along.
+struct Goes<'a> {
+    carriers: Carried<'a>,
+    /// Whether `Authorization` does.
+    authorization: bool,
+    /// Whether cookies that prove somebody do. A claimed cookie's value is in the key.
+    proving_cookies: bool,
+    /// Whether the fields of trusted proxies and the parameters that name the tenant do.
+    fields: bool,
 }
 
-fn carried<'a>(who: &'a Identified, caching: &Caching) -> Carries<'a> {
+fn goes<'a>(who: &'a Identified, caching: &Caching) -> Goes<'a> {
+    let tenant = who.identity.tenant.as_ref().map(|t| t.kind);
+    let user = who.identity.user.as_ref().map(|u| u.kind);
+    let carries = |share, role| who.carries.for_key(share, role);
+    let all = |carriers| Goes { carriers, authorization: true, proving_cookies: true, fields: true };
     let principal = match caching.share {
-        Share::Public => None,
-        Share::Tenant => who.identity.tenant.as_ref().map(|t| t.kind),
-        Share::User => who.identity.user.as_ref().map(|u| u.kind),
+        // On a tier without a ttl everybody's answer is RFC 9111's business: `Authorization` and `Vary` are judged there.
+        Share::Public if caching.tier.ttl == Ttl::Origin => return all(carries(Share::Public, false)),
+        Share::Public => return for_everybody(who, caching, tenant, user),
+        Share::Tenant => tenant,
+        Share::User => user,
     };
-    // On a tier without a ttl everybody's answer is RFC 9111's business: `Authorization` and `Vary` are judged there.
-    let by_rfc = caching.share == Share::Public && caching.tier.ttl == Ttl::Origin;
-    if principal == Some(Kind::Verified) || by_rfc {
-        let role = caching.vary_on.contains(&VaryOn::Role);
-        Carries::Credential(who.carries.for_key(caching.share, role))
-    } else {
-        // A role's credential proves who somebody is: it does not go along with a mere claim.
-        Carries::Only(who.carries.for_key(caching.share, false))
+    if principal == Some(Kind::Verified) {
+        return all(carries(caching.share, caching.vary_on.contains(&VaryOn::Role)));
+    }
+    // A role's credential proves who somebody is: it does not go along with a mere claim.
+    Goes {
+        carriers: carries(caching.share, false),
+        authorization: false,
+        proving_cookies: false,
+        fields: true,
     }
 }
 
-fn keyed_fields(client: &Parts, caching: &Caching, keyed: &Keyed, carried: &Carries<'_>) -> HeaderMap {
+/// Everybody's answer is fetched as nobody, unless the route says that the application looks at the credential and answers
+/// everybody alike: that is what overriding `Vary: Authorization` or `Vary: Cookie` says (E10).
+fn for_everybody<'a>(
+    who: &'a Identified,
+    caching: &Caching,
+    tenant: Option<Kind>,
+    user: Option<Kind>,
+) -> Goes<'a> {
+    let claimed = [tenant, user].contains(&Some(Kind::Claimed)) || !who.identity.is_verified();
+    Goes {
+        carriers: who.carries.for_key(if claimed { Share::Public } else { Share::User }, false),
+        authorization: caching.overrides.vary_authorization,
+        proving_cookies: caching.overrides.vary_cookie,
+        fields: false,
+    }
+}
+
+impl Goes<'_> {
+    fn cookie(&self, caching: &Caching, name: &[u8]) -> bool {
+        let selects = caching.vary_on.iter().any(|v| matches!(v, VaryOn::Cookie(n) if n.as_bytes() == name));
+        let claimed = caching.share != Share::Public && !self.carriers.all_cookies();
+        selects || self.carriers.cookie(name) && (self.proving_cookies || claimed)
+    }
+}
+
+fn keyed_fields(client: &Parts, caching: &Caching, keyed: &Keyed, goes: &Goes<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
     let mut copy = |name: &http::HeaderName| {
         for value in client.headers.get_all(name) {
@@ -132,32 +169,19 @@ fn keyed_fields(client: &Parts, caching: &Caching, keyed: &Keyed, carried: &Carr
         }
     };
     copy(&HOST);
-    let (credential, set) = match carried {
-        Carries::Credential(set) => (true, *set),
-        Carries::Only(set) => (false, *set),
-    };
-    if credential && set.authorization() {
+    if goes.authorization && goes.carriers.authorization() {
         copy(&AUTHORIZATION);
     }
-    set.headers().for_each(&mut copy);
+    goes.carriers.headers().filter(|_| goes.fields).for_each(&mut copy);
     copy(&COOKIE);
     for vary_on in &caching.vary_on {
-        if let VaryOn::Header(name) = vary_on
-            && *name != COOKIE
-            && *name != AUTHORIZATION
-        {
+        if let VaryOn::Header(name) = vary_on {
             copy(name);
         }
     }
-    cookies::retain(&mut headers, |name| cookie_goes(caching, credential, set, name));
+    cookies::retain(&mut headers, |name| goes.cookie(caching, name));
     set_fixed(&mut headers, client, keyed);
     headers
-}
-
-fn cookie_goes(caching: &Caching, credential: bool, set: Carried<'_>, name: &[u8]) -> bool {
-    let selects = caching.vary_on.iter().any(|v| matches!(v, VaryOn::Cookie(n) if n.as_bytes() == name));
-    // A claimed cookie's value is in the key; "all cookies" are a credential.
-    selects || set.cookie(name) && (credential || !set.all_cookies())
 }
 
 /// What Larder says in its own words.
@@ -183,10 +207,11 @@ fn set_codings(headers: &mut HeaderMap, client: &Parts) {
 
 /// The URL as keyed, with the parameters that became the identity in the key, and with the bust parameter where the
 /// route forwards it.
-fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, carried: &Carries<'_>, busting: bool) -> Uri {
-    let (Carries::Credential(set) | Carries::Only(set)) = carried;
+fn uri(client: &Parts, caching: &Caching, keyed: &Keyed, goes: &Goes<'_>, busting: bool) -> Uri {
     let kept = keyed.query.as_deref().unwrap_or_default();
-    let forgotten = |name: &str| set.query(name) && !query::pairs(kept).any(|pair| pair.name == name);
+    let forgotten = |name: &str| {
+        goes.fields && goes.carriers.query(name) && !query::pairs(kept).any(|pair| pair.name == name)
+    };
     let mut bust = busting && caching.bust.forward;
     let more = query::pairs(client.uri.query().unwrap_or_default()).filter(|pair| {
         let busts = is_bust(caching, pair.name);

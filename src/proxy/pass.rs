@@ -6,11 +6,11 @@ use super::origin::Upstream;
 use super::origin_request::pass_request;
 use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache};
-use super::service::{Proxy, Visit};
 use super::shared::Inner;
+use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use super::write::Pending;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::policy::Reason;
 
@@ -50,7 +50,21 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// An unsafe method: passed, and what it changed is purged before the writer hears of it.
+    ///
+    /// In a task of its own: when the writer leaves, the application finishes the write all the same, and only then is
+    /// it purged. A purge at the moment of leaving would be too early: what is read until the write lands is old.
     pub(super) async fn write(self, visit: Visit) -> Response<Body> {
+        let told = self.told(&visit);
+        match tokio::spawn(self.clone().written(visit)).await {
+            Ok(response) => response,
+            Err(_) => {
+                let error = Error::new(ErrorKind::Internal, "the exchange with the application was given up");
+                self.failed(&told, &error, rescue(&error).1)
+            }
+        }
+    }
+
+    async fn written(self, visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
         let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);

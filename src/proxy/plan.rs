@@ -7,8 +7,8 @@ use http_body::Body as HttpBody;
 
 use super::keyed::{Keyed, keyed};
 use super::respond::{Source, Verdict, XCache};
-use super::service::{Proxy, Visit};
 use super::shared::Inner;
+use super::visit::{Proxy, Visit};
 use super::wishes::{Asked, allowed, asked};
 use crate::config::{Allow, Caching, OnlyIf};
 use crate::http::query;

@@ -112,6 +112,8 @@ impl Verdict {
         // Writing to a String cannot fail.
         let _ = match self.source {
             Source::Memory => write!(text, "; hit"),
+            // What Larder answered by itself was neither a hit nor forwarded.
+            Source::Larder if self.reason != Reason::OriginFailed => Ok(()),
             Source::Origin | Source::Larder => write!(text, "; fwd={}", self.fwd()),
         };
         if let Some(status) = self.forwarded {
@@ -219,4 +221,26 @@ pub(super) fn from_stored(
 fn seconds(left: std::time::Duration, stored: &StoredResponse, now: Now) -> i64 {
     let whole = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
     stored.freshness.staleness(now).map_or(whole(left), |stale| -whole(stale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(verdict: &Verdict) -> String {
+        verdict.cache_status(None).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn rfc9211_2_2_only_what_went_to_the_origin_is_said_to_be_forwarded() {
+        let verdict = |x_cache, reason, source| status(&Verdict::new(x_cache, reason, source));
+        let refused = verdict(XCache::Bypass, Reason::Refused, Source::Larder);
+        assert_eq!(refused, "Larder; detail=refused");
+        let only = verdict(XCache::Miss, Reason::OnlyIfCached, Source::Larder);
+        assert_eq!(only, "Larder; detail=only-if-cached");
+        let failed = verdict(XCache::Miss, Reason::OriginFailed, Source::Larder);
+        assert_eq!(failed, "Larder; fwd=miss; detail=origin-failed");
+        let hit = verdict(XCache::Hit, Reason::Fresh, Source::Memory);
+        assert_eq!(hit, "Larder; hit; detail=fresh_memory");
+    }
 }

@@ -19,34 +19,16 @@ use super::identify::{Identified, Step};
 use super::plan::{NoPlan, Plan};
 use super::respond::{Source, XCache};
 use super::sanitize::Sanitized;
-use super::shared::{Inner, Shared};
+use super::shared::Inner;
 use super::told::Told;
+use super::visit::{Proxy, Visit};
 use crate::cache::Lookup;
-use crate::clock::Now;
 use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::{Decision, Reason, Validity, decide};
 use crate::stored::StoredResponse;
-
-/// The caching service: a tower service over the application.
-pub struct Proxy<S> {
-    pub(super) shared: Arc<Shared>,
-    pub(super) inner: S,
-}
-
-impl<S: Clone> Clone for Proxy<S> {
-    fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), inner: self.inner.clone() }
-    }
-}
-
-impl<S> std::fmt::Debug for Proxy<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").finish_non_exhaustive()
-    }
-}
 
 type Boxed = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
@@ -98,27 +80,7 @@ where
     }
 }
 
-/// A request on its way: what the steps so far found out.
-pub(super) struct Visit {
-    pub(super) parts: Parts,
-    pub(super) body: Body,
-    pub(super) about: Sanitized,
-    pub(super) route: Arc<Route>,
-    pub(super) who: Identified,
-    pub(super) arrived: Now,
-}
-
 impl<S: Inner> Proxy<S> {
-    /// The service over `inner`.
-    pub fn new(shared: Arc<Shared>, inner: S) -> Self {
-        Self { shared, inner }
-    }
-
-    /// What the service shares with its side doors.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// Sanitize, route.
     pub(super) fn routed(&self, parts: &mut Parts) -> Result<(Sanitized, Arc<Route>), Error> {
         let about = self.shared.sanitized(parts)?;

@@ -130,7 +130,7 @@ fn identity_fields(config: &Config) -> Vec<HeaderName> {
         .collect()
 }
 
-/// An application behind Larder: the origin client, or any tower service that a [`super::CacheLayer`] wraps.
+/// An application behind Larder: the origin client, or any tower service that a [`CacheLayer`](crate::layer::CacheLayer) wraps.
 pub trait Inner: Clone + Send + 'static {
     /// Sends one request.
     fn send(&mut self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, Error>> + Send;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::keyed::{Holes, expand};
-use super::service::Visit;
 use super::shared::Shared;
+use super::visit::Visit;
 use crate::config::{TagSelector, Write};
 use crate::error::{Error, ErrorKind};
 use crate::purge::{Selector, Where};

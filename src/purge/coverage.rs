@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::identity::Tenant;
-use crate::key::{Owner, digest};
+use crate::key::{CacheKey, Owner, digest};
 use crate::stored::Selectors;
 use crate::tag::Pattern;
 
@@ -26,10 +26,26 @@ pub enum Selector {
         /// Path and query in the form in which they are keyed.
         target: String,
     },
+    /// One key: this variant of this URL for this owner.
+    Key(CacheKey),
+    /// Every response of a route, by the route's name.
+    Route(Arc<str>),
+    /// Every response of a store, by its number in the configuration.
+    Store(usize),
     /// An exact tag.
     Tag(Arc<str>),
     /// A pattern over tags.
     Pattern(Pattern),
+}
+
+/// What becomes of the responses that a purge covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// They are gone: never served, never validated.
+    #[default]
+    Hard,
+    /// They are stale from now on, within their stale windows.
+    Soft,
 }
 
 /// Whose responses a purge means.
@@ -96,6 +112,12 @@ pub struct Coverage<'a> {
     pub authority: &'a str,
     /// Path and keyed query.
     pub target: &'a str,
+    /// The route's name.
+    pub route: &'a str,
+    /// The store's number.
+    pub store: usize,
+    /// The key under which it is filled.
+    pub key: &'a CacheKey,
 }
 
 impl Coverage<'_> {
@@ -120,10 +142,13 @@ impl Coverage<'_> {
             None if *self.owner == Owner::Public => scopes.push(Scope::Public.digest()),
             None => {}
         }
-        let mut exact = Vec::with_capacity(scopes.len() * (2 + tags.len()));
+        let mut exact = Vec::with_capacity(scopes.len() * (5 + tags.len()));
         for &scope in &scopes {
             exact.push(row(scope, b"everything", &[]));
             exact.push(row(scope, b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
+            exact.push(row(scope, b"key", &[self.key.as_bytes()]));
+            exact.push(row(scope, b"route", &[self.route.as_bytes()]));
+            exact.push(row(scope, b"store", &[&self.store.to_be_bytes()]));
             exact.extend(tags.iter().map(|tag| row(scope, b"tag", &[tag.as_bytes()])));
         }
         Selectors { stripe: self.stripe(), exact: exact.into(), tags: tags.into(), scopes: scopes.into() }
@@ -155,6 +180,9 @@ pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
                 Selector::Url { authority, target } => {
                     rows.exact.push(row(scope, b"url", &[authority.as_bytes(), target.as_bytes()]));
                 }
+                Selector::Key(key) => rows.exact.push(row(scope, b"key", &[key.as_bytes()])),
+                Selector::Route(name) => rows.exact.push(row(scope, b"route", &[name.as_bytes()])),
+                Selector::Store(number) => rows.exact.push(row(scope, b"store", &[&number.to_be_bytes()])),
                 Selector::Tag(tag) => rows.exact.push(row(scope, b"tag", &[tag.as_bytes()])),
                 Selector::Pattern(pattern) => rows.patterns.push((scope, pattern.clone())),
             }

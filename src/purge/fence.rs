@@ -183,14 +183,26 @@ mod tests {
     use super::super::coverage::Coverage;
     use super::*;
     use crate::identity::{Kind, Tenant};
-    use crate::key::Owner;
+    use crate::key::{CacheKey, KeyParts, Owner};
 
     fn tenant(name: &str, scope: bool) -> Owner {
         Owner::Tenant(Tenant { name: name.into(), kind: Kind::Verified, scope })
     }
 
     fn response(owner: &Owner, target: &str, tags: &[&str]) -> Selectors {
-        Coverage { owner, authority: "shop", target }.selectors(tags.iter().map(|t| (*t).into()).collect())
+        let key = CacheKey::new(&KeyParts {
+            https: false,
+            authority: "shop",
+            owner,
+            route: "pages",
+            method: "GET",
+            path: target,
+            query: None,
+            selecting: &[],
+        })
+        .unwrap();
+        Coverage { owner, authority: "shop", target, route: "pages", store: 0, key: &key }
+            .selectors(tags.iter().map(|t| (*t).into()).collect())
     }
 
     fn url(target: &str) -> Selector {
@@ -248,6 +260,18 @@ mod tests {
         let star = response(&tenant("other", false), "/d", &["*"]);
         fence.purge(&[Selector::Tag("*".into())], &Where::All);
         assert!(purged(&fence, &star, 2) && !purged(&fence, &theirs, 2));
+    }
+
+    #[test]
+    fn a_key_a_route_and_a_store_cover_their_own() {
+        let owner = tenant("acme", false);
+        for covering in [Selector::Route("pages".into()), Selector::Store(0)] {
+            let fence = Fence::default();
+            fence.purge(&[Selector::Route("others".into()), Selector::Store(1)], &Where::All);
+            assert!(!purged(&fence, &response(&owner, "/a", &[]), 0));
+            fence.purge(&[covering], &Where::All);
+            assert!(purged(&fence, &response(&owner, "/a", &[]), 0));
+        }
     }
 
     #[test]

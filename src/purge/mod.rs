@@ -7,5 +7,5 @@
 pub mod coverage;
 mod fence;
 
-pub use coverage::{Coverage, Selector, Where};
+pub use coverage::{Coverage, Mode, Selector, Where};
 pub use fence::{Fence, Limits, Receipt};

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::framing::{Filter, Tap};
 use super::held::Held;
-use super::protocol::{Handler, Serving, Traffic, serve_http1, serve_http2};
+use super::protocol::{Handler, Serving, Stream, Traffic, serve_http1, serve_http2};
 use super::request::About;
 use crate::config::Limits;
 use crate::http::Peer;
@@ -34,12 +34,6 @@ pub(super) enum Stage {
     /// Whatever is left ends now.
     Over,
 }
-
-/// TCP or TLS.
-pub(super) type Stream = Box<dyn Bytes>;
-
-pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 /// A connection whose protocol is known.
 enum Opened {

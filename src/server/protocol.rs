@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
@@ -55,8 +57,14 @@ pub(super) trait Serving: Future<Output = hyper::Result<()>> + Send {
     fn finish(self: Pin<&mut Self>);
 }
 
+/// TCP or TLS.
+pub(super) type Stream = Box<dyn Bytes>;
+
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
 /// What lies under hyper.
-pub(super) type Io = TokioIo<Filter<super::connection::Stream>>;
+pub(super) type Io = TokioIo<Filter<Stream>>;
 
 impl<S> Serving for http1::UpgradeableConnection<Io, S>
 where
@@ -83,7 +91,7 @@ where
 
 /// Serves HTTP/1.1 and HTTP/1.0.
 pub(super) fn serve_http1(
-    io: Filter<super::connection::Stream>,
+    io: Filter<Stream>,
     tap: Tap,
     about: About,
     service: impl Handler,
@@ -106,7 +114,7 @@ pub(super) fn serve_http1(
 
 /// Serves HTTP/2, and counts its traffic.
 pub(super) fn serve_http2(
-    io: Filter<super::connection::Stream>,
+    io: Filter<Stream>,
     about: About,
     service: impl Handler,
     traffic: Arc<Traffic>,

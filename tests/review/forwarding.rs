@@ -3,7 +3,7 @@
 use http::Request;
 use larder::http::Body;
 
-use super::support::{World, get, reply, token};
+use super::support::{World, reply, token};
 
 const CONFIG: &str = "
 identity:

@@ -44,7 +44,9 @@ fn response(begun: Begun, body: &'static str) -> Arc<StoredResponse> {
         must_revalidate: false,
         no_cache: false,
     };
-    let selectors = Coverage { owner: &OWNER, authority: "shop", target: "/page" }.selectors(Vec::new());
+    let selectors =
+        Coverage { owner: &OWNER, authority: "shop", target: "/page", route: "page", store: 0, key: &key() }
+            .selectors(Vec::new());
     let body = Bytes::from_static(body.as_bytes());
     let (status, headers) = (StatusCode::OK, HeaderMap::new());
     Arc::new(StoredResponse::new(status, &headers, body, freshness, begun.at, begun.ticket, selectors, 0))

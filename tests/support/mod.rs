@@ -10,17 +10,20 @@
 pub mod browser;
 pub mod client;
 pub mod django;
+pub mod in_process;
 pub mod larder;
 pub mod origin;
 pub mod process;
 pub mod raw;
 pub mod reply;
 pub mod script;
+pub mod tokens;
 pub mod wait;
 
 pub use browser::Browser;
 pub use client::{Answer, Client};
 pub use django::Django;
+pub use in_process::InProcess;
 pub use larder::Larder;
 pub use origin::Origin;
 pub use reply::Reply;

@@ -6,15 +6,15 @@ use super::super::tree::Pos;
 use super::super::{Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
 use super::Cx;
 use super::collections::OneOrMany;
-use super::identity::Facts;
 use super::identity_words::Asked;
 use super::route_words::{Conditions, OverrideWord, RawRoute, RawVary, VaryWord};
 use super::section::{At, Slot};
+use super::short_words::ScalarOr;
+use super::sources::Facts;
 use super::sources::list_name;
 use super::storage::Tiers;
 use super::template;
 use super::who::{self, Defaults};
-use super::words::ScalarOr;
 
 /// Query parameters that follow people around and select nothing.
 pub(super) const TRACKING: [&str; 24] = [

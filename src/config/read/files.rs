@@ -14,8 +14,8 @@ use super::super::tree::Pos;
 use super::super::{JwtAlgorithm, Secret};
 use super::Cx;
 use super::section::At;
+use super::short_words::{RawSecret, SecretRef};
 use super::values::FileName;
-use super::words::{RawSecret, SecretRef};
 
 /// No secret, key or certificate chain is larger.
 const MAX_BYTES: usize = 1 << 20;

@@ -6,22 +6,9 @@ use super::collections::{Entry, List, OneOrMany};
 use super::identity_words::{Asked, RawAsk, RawIdentity, RawSource};
 use super::names::Names;
 use super::section::{At, Slot};
-use super::sources::sources;
+use super::sources::{Facts, sources};
 use super::words::RawConfig;
 use super::{Cx, jwt};
-
-/// Which identities the file can give. What was refused counts as given: it has its own error.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
-    pub(super) tenant: bool,
-    pub(super) user: bool,
-    pub(super) role: bool,
-    /// Tenant or user has a verified source.
-    pub(super) verified: bool,
-    pub(super) verified_role: bool,
-    /// The query parameters that name tenant, user or role.
-    pub(super) parameters: Vec<(Asked, String)>,
-}
 
 /// Reads the identity, and says what it can give.
 pub(super) fn read(raw: &RawConfig, origins: &Names<'_>, cx: &mut Cx<'_>) -> (Option<Identity>, Facts) {

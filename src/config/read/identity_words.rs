@@ -4,9 +4,9 @@ use super::super::JwtAlgorithm;
 use super::collections::{List, OneOrMany, Pairs};
 use super::http_values::*;
 use super::section::section;
+use super::short_words::{RawSecret, ScalarOr, SecretRef};
 use super::units::*;
 use super::values::*;
-use super::words::{RawSecret, ScalarOr, SecretRef};
 
 words!(JwtAlgorithm {
     "HS256" => Self::HS256, "HS384" => Self::HS384, "HS512" => Self::HS512,

@@ -6,8 +6,8 @@ use super::collections::OneOrMany;
 use super::http_values::Url;
 use super::identity_words::{RawJwt, RawJwtKey};
 use super::section::{At, Slot};
+use super::short_words::{RawSecret, ScalarOr, SecretRef};
 use super::values::{FileName, Text};
-use super::words::{RawSecret, ScalarOr, SecretRef};
 use super::{Cx, files};
 
 /// Reads `identity.jwt`.

@@ -18,6 +18,7 @@ mod route_words;
 mod routes;
 pub(super) mod section;
 mod servers;
+mod short_words;
 mod sources;
 mod storage;
 mod suggest;

@@ -6,9 +6,9 @@ use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
 use super::section::{At, FromNode, Shape, mismatch, section};
+use super::short_words::{Off, ScalarOr};
 use super::units::*;
 use super::values::*;
-use super::words::{Off, ScalarOr};
 
 words!(Eviction {
     "scan_resistant" => Self::ScanResistant, "lru" => Self::Lru, "lfu" => Self::Lfu, "time" => Self::Time,

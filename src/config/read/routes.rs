@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::Method;
 
 use super::super::{HostPattern, Route};
-use super::identity::{Facts, origin_of};
+use super::identity::origin_of;
 use super::names::Names;
 use super::reach::Reach;
 use super::route_words::RawRoute;
 use super::section::{At, Slot};
+use super::sources::Facts;
 use super::storage::Tiers;
 use super::who::Defaults;
 use super::words::RawConfig;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::super::tree::Pos;
 use super::super::{Admin, Listener, Origin, Tls, Token};
 use super::section::{At, Slot};
-use super::words::{HostMode, LogFormat, RawConfig, RawListener, RawOrigin, RawToken, ScalarOr};
+use super::short_words::ScalarOr;
+use super::words::{HostMode, LogFormat, RawConfig, RawListener, RawOrigin, RawToken};
 use super::{Cx, Limits, Log, files, section_or_default};
 
 /// The clients' listeners, at least one.

@@ -6,9 +6,21 @@ use super::super::pattern::Segment;
 use super::super::tree::Pos;
 use super::super::{Entitled, HostPattern, PathPattern, Source};
 use super::Cx;
-use super::identity::Facts;
 use super::identity_words::{Asked, RawEntitled, RawIdentity, RawSource};
 use super::section::{At, Slot};
+
+/// Which identities the file can give. What was refused counts as given: it has its own error.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) tenant: bool,
+    pub(super) user: bool,
+    pub(super) role: bool,
+    /// Tenant or user has a verified source.
+    pub(super) verified: bool,
+    pub(super) verified_role: bool,
+    /// The query parameters that name tenant, user or role.
+    pub(super) parameters: Vec<(Asked, String)>,
+}
 
 /// The sources of one list, each with what it needs.
 pub(super) fn sources(raw: &RawIdentity, list: Asked, facts: &Facts, cx: &mut Cx<'_>) -> Vec<Source> {

@@ -8,8 +8,9 @@ use super::collections::Entry;
 use super::names::Names;
 use super::route_words::{RawRecords, RawStore, RawTier, RawWhen};
 use super::section::{At, Slot};
+use super::short_words::ScalarOr;
 use super::units::{Lifetime, Size};
-use super::words::{RawConfig, ScalarOr};
+use super::words::RawConfig;
 use super::{Cx, declared, section_or_default};
 
 /// The longest lifetime of an error.

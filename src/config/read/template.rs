@@ -6,7 +6,7 @@
 use super::super::tree::Pos;
 use super::super::{Caching, PathPattern, Piece, QueryRule, Share, Template, VaryOn};
 use super::Cx;
-use super::identity::Facts;
+use super::sources::Facts;
 use super::suggest;
 
 /// Checks the holes that come from the identity and from the path.

@@ -2,10 +2,11 @@
 
 use super::super::{Allow, Bust};
 use super::Cx;
-use super::identity::Facts;
 use super::route_words::{RawBust, RawRoute, RawWho, WhoWord};
 use super::section::{At, Slot};
-use super::words::{Off, RawConfig, ScalarOr};
+use super::short_words::{Off, ScalarOr};
+use super::sources::Facts;
+use super::words::RawConfig;
 
 /// What the top level says for all routes.
 pub(super) struct Defaults {

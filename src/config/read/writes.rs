@@ -11,9 +11,9 @@ use super::super::{PathPattern, Piece, TagSelector, Template, Write};
 use super::Cx;
 use super::collections::OneOrMany;
 use super::http_values::TemplateText;
-use super::identity::Facts;
 use super::names::Names;
 use super::section::{At, Slot};
+use super::sources::Facts;
 use super::template;
 use super::words::{RawConfig, RawWrite};
 

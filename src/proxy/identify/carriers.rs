@@ -270,7 +270,10 @@ mod tests {
     fn what_won_somewhere_stays() {
         let (table, s) = table();
         let mut parts = request();
-        Losers::new(&table, s[1] | s[3], s[0] | s[2]).strip(&mut parts);
+        let losers = Losers::new(&table, s[1] | s[3], s[0] | s[2]);
+        losers.strip(&mut parts);
+        assert_eq!(parts.headers["cookie"], "s=1; t=2; u=3", "a request that passes keeps its cookies");
+        losers.strip_cookies(&mut parts.headers);
         assert_eq!(parts.headers["authorization"], "bEarer abc");
         assert_eq!(parts.headers["cookie"], "t=2");
         let mut parts = request();

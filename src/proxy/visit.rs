@@ -1,0 +1,52 @@
+//! The proxy, and a request on its way through it.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::identify::Identified;
+use super::sanitize::Sanitized;
+use super::shared::{Inner, Shared};
+use crate::clock::Now;
+use crate::config::Route;
+use crate::http::Body;
+
+/// The caching service: a tower service over the application.
+pub struct Proxy<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) inner: S,
+}
+
+impl<S: Clone> Clone for Proxy<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<S> std::fmt::Debug for Proxy<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
+}
+
+impl<S: Inner> Proxy<S> {
+    /// The service over `inner`.
+    pub fn new(shared: Arc<Shared>, inner: S) -> Self {
+        Self { shared, inner }
+    }
+
+    /// What the service shares with its side doors.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// A request on its way: what the steps so far found out.
+pub(super) struct Visit {
+    pub(super) parts: Parts,
+    pub(super) body: Body,
+    pub(super) about: Sanitized,
+    pub(super) route: Arc<Route>,
+    pub(super) who: Identified,
+    pub(super) arrived: Now,
+}
