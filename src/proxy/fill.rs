@@ -36,6 +36,8 @@ use crate::stored::StoredResponse;
 pub(super) struct Job {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
+    /// Where it is remembered that the answer could not be stored.
+    pub(super) uncacheable: CacheKey,
     /// The head of the request to the origin.
     pub(super) request: Parts,
     pub(super) arrived: Now,
@@ -201,7 +203,7 @@ impl<S: Inner> FillTask<S> {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
         // to a credential that changed says nothing of others'.
         if !head.status.is_server_error() && reason != Reason::CredentialChanged {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
         let mut response = Response::new(body);
@@ -270,7 +272,7 @@ impl<S: Inner> FillTask<S> {
             stored: !too_large,
         })));
         if too_large {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         let received = receive(body, &content, keeper, content_length(&head.headers)).await;
         if let Ok(trailers) = &received

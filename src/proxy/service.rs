@@ -181,7 +181,8 @@ impl<S: Inner> Proxy<S> {
                 Flow::Now(self.failed(&self.told(&visit), &error, verdict))
             }
             (_, found) => {
-                let uncacheable = self.shared.cache.is_uncacheable(&plan.keyed.key, visit.arrived);
+                let remembered = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
+                let uncacheable = self.shared.cache.is_uncacheable(&remembered, visit.arrived);
                 if uncacheable && plan.asked.wishes.refresh.is_none() && found.is_none() {
                     let denied = plan.asked.denied;
                     return self.later(move |proxy| proxy.pass(visit, Reason::Uncacheable, denied));
