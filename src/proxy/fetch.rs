@@ -18,6 +18,7 @@ use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
+use crate::config::Ttl;
 use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
@@ -74,6 +75,10 @@ impl<S: Inner> Proxy<S> {
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
         request.parts.headers.remove(CHOICE);
+        if plan.caching.tier.ttl != Ttl::Origin {
+            // What an outer layer knows of this client is not in the key.
+            request.parts.extensions.clear();
+        }
         request.parts.extensions.insert(Upstream(visit.route.origin));
         let job = Job {
             caching: plan.caching.clone(),

@@ -17,6 +17,9 @@ use crate::tag::Pattern;
 pub(super) struct Pending {
     shared: Arc<Shared>,
     selectors: Vec<Selector>,
+    /// Whose entries it purges once the application accepted it.
+    sure: Where,
+    /// Whose entries it purges as things stand.
     whose: Where,
 }
 
@@ -26,16 +29,26 @@ impl Pending {
         for write in &shared.config.writes {
             selectors.extend(of_rule(write, visit));
         }
-        // A write without a tenant may concern anybody's entries.
-        let tenant = visit.who.identity.tenant.as_ref();
-        let whose =
-            tenant.filter(|t| !t.scope).map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()));
-        Self { shared, selectors, whose }
+        let identity = &visit.who.identity;
+        let tenant = identity.tenant.as_ref().filter(|tenant| !tenant.scope);
+        let (sure, perhaps) = match tenant {
+            Some(tenant) => {
+                let own = Where::Tenant(tenant.name.clone());
+                (own.clone(), own)
+            }
+            // A write without a tenant may concern anybody's entries: if the application accepted it, it does. Anybody can
+            // send what is redirected to a login page or broken off, so that costs public entries only.
+            None if identity.user.is_none() => (Where::All, Where::Public),
+            None => (Where::All, Where::All),
+        };
+        Self { shared, selectors, sure, whose: perhaps }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
     pub(super) fn answered(mut self, status: StatusCode) {
-        if !(status.is_success() || status.is_redirection()) {
+        if status.is_success() {
+            self.whose = self.sure.clone();
+        } else if !status.is_redirection() {
             self.selectors.clear();
         }
     }

@@ -53,6 +53,8 @@ pub enum Mode {
 pub enum Where {
     /// Everybody's.
     All,
+    /// The public ones.
+    Public,
     /// This tenant's, the public ones, and the scopes of roles, which show all tenants (D8).
     Tenant(Arc<str>),
     /// This tenant's alone and the scopes of roles: for "everything of a tenant".
@@ -167,6 +169,7 @@ pub(super) struct Rows {
 pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
     let scopes = match whose {
         Where::All => vec![Scope::All],
+        Where::Public => vec![Scope::Public],
         Where::Tenant(name) => vec![Scope::Tenant(name), Scope::Public, Scope::Scopes],
         Where::TenantOnly(name) => vec![Scope::Tenant(name), Scope::Scopes],
     };
