@@ -144,6 +144,15 @@ fn packed(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
 }
 
 impl Entry {
+    /// Whether it is the very same, not only an equal one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Response(a), Self::Response(b)) => Arc::ptr_eq(a, b),
+            (Self::Variants(a), Self::Variants(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// What it takes in memory, in bytes; `key` is the length of its key.
     pub fn weight(&self, key: usize) -> u64 {
         match self {

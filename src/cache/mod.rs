@@ -2,6 +2,7 @@
 
 mod body;
 mod fill;
+mod inspect;
 mod order;
 mod uncacheable;
 
@@ -19,6 +20,7 @@ use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
 pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
+pub use inspect::Shown;
 
 /// A handle; cheap to clone.
 #[derive(Clone)]

@@ -26,11 +26,7 @@ impl Pending {
         for write in &shared.config.writes {
             selectors.extend(of_rule(write, visit));
         }
-        // A write without a tenant may concern anybody's entries.
-        let tenant = visit.who.identity.tenant.as_ref();
-        let whose =
-            tenant.filter(|t| !t.scope).map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()));
-        Self { shared, selectors, whose }
+        Self { shared, selectors, whose: whose(visit) }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
@@ -46,6 +42,12 @@ impl Pending {
             self.selectors.clear();
         }
     }
+}
+
+/// Whose entries a request may concern: its tenant's. One without a tenant may concern anybody's.
+pub(super) fn whose(visit: &Visit) -> Where {
+    let tenant = visit.who.identity.tenant.as_ref().filter(|tenant| !tenant.scope);
+    tenant.map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()))
 }
 
 impl Drop for Pending {

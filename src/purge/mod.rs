@@ -8,6 +8,6 @@ pub mod coverage;
 mod fence;
 mod record;
 
-pub use coverage::{Coverage, Mode, Selector, Where};
+pub use coverage::{Coverage, Covering, Mode, Selector, Where};
 pub use fence::{Fence, Limits};
 pub use record::{Causer, Purge, Receipt};
