@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn rfc9651_a_list_of_strings_over_several_lines_with_parameters() {
-        let got = parsed(&[br#""a", "b, c" ; x=1"#, br#""d\"e""#]);
+        let got = parsed(&[br#""a", "b, c"; x=1"#, br#""d\"e""#]);
         assert_eq!(got.unwrap(), ["a", "b, c", "d\"e"]);
     }
 
