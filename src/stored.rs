@@ -57,7 +57,8 @@ pub struct StoredResponse {
     pub ticket: u64,
     /// Which purges cover it.
     pub selectors: Selectors,
-    /// The position at which the fence last found it valid; never below `begun_at`.
+    /// The position at which the fence last found it valid; never below `begun_at`. No purge up to there covers it, so that
+    /// it is judged from there on: as if its fill had begun there.
     valid_at: AtomicU64,
     /// The moment of storing, in milliseconds since the Unix epoch, for people.
     pub stored_wall_ms: u64,
@@ -118,12 +119,12 @@ impl StoredResponse {
         bytes + OVERHEAD + FIELD_OVERHEAD * self.fields.len() as u64
     }
 
-    /// The position at which the fence last found it valid.
+    /// The position at which the fence last found it valid, from which it is judged.
     pub fn valid_at(&self) -> Position {
         self.valid_at.load(Ordering::Acquire)
     }
 
-    /// Remembers that the fence found it valid at `position`.
+    /// Remembers that the fence found it valid at `position`: neither purged nor stale.
     pub fn remember_valid(&self, position: Position) {
         self.valid_at.fetch_max(position, Ordering::AcqRel);
     }

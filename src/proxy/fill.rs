@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -84,7 +84,7 @@ impl<S: Inner> FillTask<S> {
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
-            Again::Validate(stored) => Some(stored),
+            Again::Validate(stored, strength) => Some((stored, strength)),
             Again::Nothing => None,
         };
         match self.exchange(old).await {
@@ -103,7 +103,14 @@ impl<S: Inner> FillTask<S> {
         let job = &self.job;
         let (found, _) =
             self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
-        let Lookup::Found(stored, Validity::Valid) = found else { return Again::Nothing };
+        let stored = match found {
+            Lookup::Found(stored, Validity::Valid) => stored,
+            // It can only be confirmed, and that by a validator that stands for every byte.
+            Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
+                return Again::Validate(stored, Strength::Strong);
+            }
+            _ => return Again::Nothing,
+        };
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
@@ -113,7 +120,7 @@ impl<S: Inner> FillTask<S> {
                 Err(_) => Again::Nothing,
             };
         }
-        Again::Validate(stored)
+        Again::Validate(stored, Strength::Any)
     }
 
     /// A stored response answers everybody whose variant it is.
@@ -126,27 +133,25 @@ impl<S: Inner> FillTask<S> {
     /// value is `old`, where a 304 confirms it.
     async fn exchange(
         &mut self,
-        old: Option<Arc<StoredResponse>>,
+        old: Option<(Arc<StoredResponse>, Strength)>,
     ) -> Result<(Head, Body, Option<Arc<StoredResponse>>), Error> {
-        let (head, body) = self.ask(old.as_deref()).await?;
-        let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
+        let (head, body) = self.ask(old.as_ref().map(|(old, strength)| (&**old, *strength))).await?;
+        let Some((old, strength)) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
             return Ok((head, body, None));
         };
-        if confirms(&old, &head.headers) {
+        if confirms(&old, strength, &head.headers) {
             return Ok((head, body, Some(old)));
         }
         let (head, body) = self.ask(None).await?;
         Ok((head, body, None))
     }
 
-    async fn ask(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
+    async fn ask(&mut self, old: Option<(&StoredResponse, Strength)>) -> Result<(Head, Body), Error> {
         let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
-        if let Some(old) = old.filter(|old| old.status == StatusCode::OK) {
-            let conditions = validation::conditions(
-                old.field(&http::header::ETAG),
-                old.field(&http::header::LAST_MODIFIED),
-            );
-            request.headers_mut().extend(conditions);
+        if let Some((old, strength)) = old.filter(|(old, _)| old.status == StatusCode::OK) {
+            // A date says nothing of a change within its second.
+            let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);
+            request.headers_mut().extend(validation::conditions(old.field(&ETAG), modified));
         }
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
@@ -390,17 +395,27 @@ impl Drop for Ending {
     }
 }
 
+/// Which validators may confirm a stored response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    Any,
+    /// After a soft purge something has changed: a weak entity tag, or a date, may not tell (RFC 9110 section 8.8.1).
+    Strong,
+}
+
 enum Again {
     Use(Arc<StoredResponse>, Option<Variant>),
-    Validate(Arc<StoredResponse>),
+    Validate(Arc<StoredResponse>, Strength),
     Nothing,
 }
 
 /// Whether a 304 is the answer to the validators of `old`, which only a 200 with one was asked for with.
-fn confirms(old: &StoredResponse, answer: &HeaderMap) -> bool {
-    let (etag, modified) = (old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED));
+fn confirms(old: &StoredResponse, strength: Strength, answer: &HeaderMap) -> bool {
+    let (etag, modified) = (old.field(&ETAG), old.field(&LAST_MODIFIED));
     let asked = old.status == StatusCode::OK && (etag.is_some() || modified.is_some());
-    asked && validation::confirms(answer, etag, modified)
+    // The origin may call a tag weak that it called strong before.
+    let weakened = strength == Strength::Strong && answer.contains_key(ETAG) && answer.get(ETAG) != etag;
+    asked && !weakened && validation::confirms(answer, etag, modified)
 }
 
 /// A client may shorten the lifetime, never lengthen it.

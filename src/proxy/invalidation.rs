@@ -47,7 +47,7 @@ impl Purging {
             from: visit.about.client,
             whose: whose(visit),
             user: visit.who.identity.user.clone(),
-            by: Causer::user(&visit.who.identity),
+            by: visit.causer(),
         }
     }
 
