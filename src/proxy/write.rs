@@ -29,19 +29,9 @@ impl Pending {
         for write in &shared.config.writes {
             selectors.extend(of_rule(write, visit));
         }
-        let identity = &visit.who.identity;
-        let tenant = identity.tenant.as_ref().filter(|tenant| !tenant.scope);
-        let (sure, perhaps) = match tenant {
-            Some(tenant) => {
-                let own = Where::Tenant(tenant.name.clone());
-                (own.clone(), own)
-            }
-            // A write without a tenant may concern anybody's entries: if the application accepted it, it does. Anybody can
-            // send what is redirected to a login page or broken off, so that costs public entries only.
-            None if identity.user.is_none() => (Where::All, Where::Public),
-            None => (Where::All, Where::All),
-        };
-        Self { shared, selectors, sure, whose: perhaps }
+        let sure = whose(visit);
+        let whose = if is_nobody(visit) { Where::Public } else { sure.clone() };
+        Self { shared, selectors, sure, whose }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
@@ -59,6 +49,19 @@ impl Pending {
             self.selectors.clear();
         }
     }
+}
+
+/// Whether a write has neither tenant nor user. Once the application accepted it, it may concern anybody's entries; but
+/// anybody can send what is redirected to a login page or broken off, so that costs public entries only.
+pub(super) fn is_nobody(visit: &Visit) -> bool {
+    let identity = &visit.who.identity;
+    identity.tenant.is_none() && identity.user.is_none()
+}
+
+/// Whose entries a request may concern: its tenant's. One without a tenant may concern anybody's.
+pub(super) fn whose(visit: &Visit) -> Where {
+    let tenant = visit.who.identity.tenant.as_ref().filter(|tenant| !tenant.scope);
+    tenant.map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()))
 }
 
 impl Drop for Pending {
