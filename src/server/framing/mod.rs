@@ -5,6 +5,7 @@
 //! closes. It also bounds writing: a client that takes nothing for `body_timeout` is cut.
 
 mod grammar;
+mod quick;
 mod refusal;
 mod scan;
 mod tap;

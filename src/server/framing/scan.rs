@@ -7,6 +7,7 @@
 use memchr::memchr;
 
 use super::grammar::{self, MAX_METHOD, is_token, length, trim};
+use super::quick::{Bounds, ordinary_head};
 use super::refusal::Refusal;
 use crate::config::Limits;
 
@@ -75,9 +76,7 @@ pub(super) struct Scanner {
     checked: usize,
     /// Bytes behind those that hold no line feed.
     searched: usize,
-    uri: usize,
-    header_bytes: usize,
-    header_count: usize,
+    bounds: Bounds,
 }
 
 impl Scanner {
@@ -87,9 +86,11 @@ impl Scanner {
             head: Head::default(),
             checked: 0,
             searched: 0,
-            uri: limits.uri,
-            header_bytes: limits.header_bytes,
-            header_count: limits.header_count,
+            bounds: Bounds {
+                uri: limits.uri,
+                header_bytes: limits.header_bytes,
+                header_count: limits.header_count,
+            },
         }
     }
 
@@ -110,6 +111,13 @@ impl Scanner {
         let (mut at, mut approved) = (self.checked.min(data.len()), 0);
         let end = loop {
             let rest = data.get(at..).unwrap_or_default();
+            if at == approved
+                && let Some(head) = self.quick(rest)
+            {
+                at += head;
+                approved = at;
+                continue;
+            }
             match self.step(rest) {
                 Step::Take(n, whole) => {
                     at += n;
@@ -124,6 +132,12 @@ impl Scanner {
             self.state = State::Failed(end);
         }
         Scan { approved, end }
+    }
+
+    /// The length of a head that needs no strict reading. It is tried once for each head, before anything is known of it.
+    fn quick(&self, rest: &[u8]) -> Option<usize> {
+        let fresh = self.state == State::Start && self.searched == 0;
+        fresh.then(|| ordinary_head(rest, self.bounds)).flatten()
     }
 
     fn step(&mut self, rest: &[u8]) -> Step {
@@ -194,10 +208,10 @@ impl Scanner {
     /// Whether a line of so many bytes (its end included, where it has one) is beyond the limits.
     fn too_long(&self, bytes: usize) -> Option<End> {
         match self.state {
-            State::Start if bytes > self.uri + MAX_METHOD + LINE_EXTRA => {
+            State::Start if bytes > self.bounds.uri + MAX_METHOD + LINE_EXTRA => {
                 Some(End::Refused(Refusal::TargetTooLong))
             }
-            State::Fields | State::Trailers if self.head.bytes + bytes > self.header_bytes + 4 => {
+            State::Fields | State::Trailers if self.head.bytes + bytes > self.bounds.header_bytes + 4 => {
                 Some(self.bad(Refusal::FieldsTooLarge))
             }
             State::ChunkLine if bytes > MAX_CHUNK_LINE => {
@@ -238,7 +252,7 @@ impl Scanner {
             self.head.empty_lines = 1; // RFC 9112 section 2.2: one is forgiven
             return Ok(());
         }
-        self.head.http_1_0 = grammar::request_line(line, self.uri)?;
+        self.head.http_1_0 = grammar::request_line(line, self.bounds.uri)?;
         self.state = State::Fields;
         Ok(())
     }
@@ -246,7 +260,7 @@ impl Scanner {
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
         self.head.fields += 1;
         self.head.bytes += (line.len() + 2).saturating_sub(4);
-        if self.head.fields > self.header_count || self.head.bytes > self.header_bytes {
+        if self.head.fields > self.bounds.header_count || self.head.bytes > self.bounds.header_bytes {
             return Err(Refusal::FieldsTooLarge);
         }
         let colon = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());

@@ -243,6 +243,26 @@ proptest! {
         prop_assert_eq!(feed(&input, &[1]), at_once);
     }
 
+    /// The quick look sees whole heads only, so a reader that is fed byte by byte does without it.
+    #[test]
+    fn the_quick_look_says_yes_only_where_the_strict_reader_does(
+        target in "[!-~]{0,12}",
+        names in proptest::collection::vec("[A-Za-z0-9-]{1,18}", 0..4),
+        value in "[ -~\t]{0,20}",
+        changed in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let fields: String = names.iter().map(|name| format!("{name}:{value}\r\n")).collect();
+        let mut head = format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
+        for (at, byte) in changed {
+            let at = at.index(head.len());
+            head[at] = byte;
+        }
+        if let Some(length) = ordinary_head(&head, Scanner::new(&limits()).bounds) {
+            prop_assert_eq!(feed(&head[..length], &[1]), (length, End::More), "{}", head.escape_ascii());
+        }
+        prop_assert_eq!(whole(&head), feed(&head, &[1]), "{}", head.escape_ascii());
+    }
+
     #[test]
     fn any_bytes_are_read_without_a_panic(input in proptest::collection::vec(any::<u8>(), 0..200)) {
         whole(&input);
