@@ -13,81 +13,64 @@ pub(super) struct Bounds {
 
 /// The length of the head that `data` begins with, if all of it is there and nothing about it is out of the ordinary.
 pub(super) fn ordinary_head(data: &[u8], bounds: Bounds) -> Option<usize> {
-    let target = match data {
-        [b'G', b'E', b'T', b' ', b'/', ..] => 4,
-        [b'H', b'E', b'A', b'D', b' ', b'/', ..] => 5,
-        _ => return None,
-    };
-    let mut at = find(data, target, not_of_targets);
-    if at - target > bounds.uri || !begins(data, at, b" HTTP/1.1\r\n") {
+    let target = data.strip_prefix(b"GET ").or_else(|| data.strip_prefix(b"HEAD "))?;
+    let behind = skip(target, not_of_targets);
+    if target.first() != Some(&b'/') || target.len() - behind.len() > bounds.uri {
         return None;
     }
-    at += 11;
-    let first = at;
-    let (mut fields, mut hosts) = (0, 0);
-    while !begins(data, at, b"\r\n") {
-        let colon = find(data, at, not_of_names);
-        hosts += u8::from(is_host(data.get(at..colon)?)?);
-        at = end_of_value(data, colon)?;
-        fields += 1;
-        if fields > bounds.header_count {
+    let fields = behind.strip_prefix(b" HTTP/1.1\r\n")?;
+    let (mut rest, mut count, mut hosts) = (fields, 0, 0);
+    let rest = loop {
+        if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            break behind;
+        }
+        let behind = skip(rest, not_of_names);
+        hosts += u8::from(is_host(rest, rest.len() - behind.len())?);
+        rest = skip_value(behind.strip_prefix(b":")?)?;
+        count += 1;
+        if count > bounds.header_count {
             return None;
         }
-    }
+    };
     // With all its separators it is longer than what the limit counts.
-    (hosts == 1 && at - first <= bounds.header_bytes).then_some(at + 2)
+    let within = fields.len() - rest.len() <= bounds.header_bytes;
+    (hosts == 1 && within).then_some(data.len() - rest.len())
 }
 
-/// Whether a field is `Host`. Nothing, if it is empty or may frame the message: names are told by length and first byte.
-fn is_host(name: &[u8]) -> Option<bool> {
-    let first = name.first()? | 0x20;
-    match (name.len(), first) {
-        (4, b'h') => Some(name.eq_ignore_ascii_case(b"host")),
-        (7, b'u') | (14, b'c') | (17, b't') => None,
+/// Whether a field is `Host`, by the length of its name and the line from there on. Nothing, if the name is empty or may
+/// be one that frames the message: the first byte and the length tell.
+fn is_host(line: &[u8], length: usize) -> Option<bool> {
+    match (length, line.first()? | 0x20) {
+        (4, b'h') => Some(u32::from_le_bytes(*line.first_chunk()?) | 0x2020_2020 == u32::from_le_bytes(*b"host")),
+        (0, _) | (7, b'u') | (14, b'c') | (17, b't') => None,
         _ => Some(false),
     }
 }
 
-/// Where the line behind this value begins.
-fn end_of_value(data: &[u8], colon: usize) -> Option<usize> {
-    if data.get(colon) != Some(&b':') {
-        return None;
-    }
-    let mut at = colon;
+/// What follows a value and the end of its line.
+fn skip_value(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
-        at = find(data, at + 1, not_of_values);
-        match data.get(at)? {
-            b'\t' => {}
-            b'\r' if data.get(at + 1) == Some(&b'\n') => return Some(at + 2),
-            _ => return None,
+        rest = skip(rest, not_of_values);
+        match rest.strip_prefix(b"\r\n") {
+            Some(behind) => return Some(behind),
+            None => rest = rest.strip_prefix(b"\t")?,
         }
     }
 }
 
-fn begins(data: &[u8], at: usize, with: &[u8]) -> bool {
-    data.get(at..at + with.len()) == Some(with)
-}
-
-/// The first byte from `at` on that is marked, or the end. All marks mark NUL.
-#[inline]
-fn find(data: &[u8], mut at: usize, marks: fn(u64) -> u64) -> usize {
-    loop {
-        let marked = marks(word(data, at));
+/// From the first marked byte on; nothing, if there is none.
+#[inline(always)]
+fn skip(mut rest: &[u8], marks: impl Fn(u64) -> u64) -> &[u8] {
+    let first = |marked: u64| marked.trailing_zeros() as usize / 8;
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        let marked = marks(u64::from_le_bytes(*eight));
         if marked != 0 {
-            return (at + marked.trailing_zeros() as usize / 8).min(data.len());
+            return rest.get(first(marked)..).unwrap_or_default();
         }
-        at += 8;
+        rest = behind;
     }
-}
-
-/// Eight bytes, the first one lowest; what lies behind the end is NUL.
-#[inline]
-fn word(data: &[u8], at: usize) -> u64 {
-    let rest = data.get(at..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
+    let few = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    rest.get(first(marks(few))..).unwrap_or_default()
 }
 
 // Eight bytes are looked at in one number: in each, the highest bit of the result is the mark. The sums cannot carry
