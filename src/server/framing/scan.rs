@@ -2,7 +2,8 @@
 //! could be read in a second way (RFC 9112 sections 2.2, 3, 5, 6, 7).
 //!
 //! Keeps: a head is approved as a whole or not at all; the verdict does not depend on how the bytes were cut; each byte
-//! is looked at once; nothing is allocated.
+//! is looked at a few times at most; nothing is allocated. An ordinary head that arrives whole gets a quick look instead (`quick.rs`);
+//! of that, hyper refuses what this reader would.
 
 use memchr::memchr;
 
@@ -108,11 +109,24 @@ impl Scanner {
 
     /// Reads on. `data` begins with the first byte that was not approved by the calls before.
     pub(super) fn scan(&mut self, data: &[u8]) -> Scan {
+        // By far the most reads are one such head and no more.
+        if self.is_between_messages() && ordinary_head(data, &self.bounds) == Some(data.len()) {
+            return Scan { approved: data.len(), end: End::More };
+        }
+        self.scan_with(data, ordinary_head)
+    }
+
+    /// As `scan`. `quick` may say of a head where it ends, which is then not read strictly.
+    #[inline(never)] // what it needs on the stack is not set up for a quick look
+    fn scan_with(&mut self, data: &[u8], quick: impl Fn(&[u8], &Bounds) -> Option<usize>) -> Scan {
         let (mut at, mut approved) = (self.checked.min(data.len()), 0);
         let end = loop {
             let rest = data.get(at..).unwrap_or_default();
-            if at == approved
-                && let Some(head) = self.quick(rest)
+            // It is tried before anything is known of a head: no byte is looked at more often than three times.
+            if self.state == State::Start
+                && at == approved
+                && self.searched == 0
+                && let Some(head) = quick(rest, &self.bounds)
             {
                 at += head;
                 approved = at;
@@ -132,12 +146,6 @@ impl Scanner {
             self.state = State::Failed(end);
         }
         Scan { approved, end }
-    }
-
-    /// The length of a head that needs no strict reading. It is tried once for each head, before anything is known of it.
-    fn quick(&self, rest: &[u8]) -> Option<usize> {
-        let fresh = self.state == State::Start && self.searched == 0;
-        fresh.then(|| ordinary_head(rest, self.bounds)).flatten()
     }
 
     fn step(&mut self, rest: &[u8]) -> Step {
