@@ -15,6 +15,7 @@ pub(super) fn receipt(
 ) -> Response<Body> {
     let scope = match whose {
         Where::All => "all".to_owned(),
+        Where::Public => "public".to_owned(),
         Where::Tenant(name) => format!("tenant {name}, public and global scopes"),
         Where::TenantOnly(name) => format!("tenant {name} and global scopes"),
     };

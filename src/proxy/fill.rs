@@ -8,34 +8,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use super::exceptions::{Answer, rule};
 use super::identify::Generation;
+use super::invalidation::Purging;
 use super::keyed::Keyed;
 use super::origin::CloseDelimited;
+use super::receive::{content_length, receive};
 use super::shared::{Inner, Shared};
-use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
+use super::tags::{self, Said};
+use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::http::{Body, fields};
 use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
-use crate::stored::StoredResponse;
+use crate::stored::{Selectors, StoredResponse};
 
 /// What is to be fetched, for whom, and how it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
+    /// Where it is remembered that the answer could not be stored.
+    pub(super) uncacheable: CacheKey,
     /// The head of the request to the origin.
     pub(super) request: Parts,
     pub(super) arrived: Now,
@@ -44,6 +48,8 @@ pub(super) struct Job {
     pub(super) generation: Option<Generation>,
     /// The stored response may not be used, nor its validator.
     pub(super) whole: bool,
+    /// Whose entries the answer may purge, where the route lets any answer purge.
+    pub(super) purging: Option<Purging>,
 }
 
 /// The answer that may not be shared, for the one who led.
@@ -69,6 +75,8 @@ struct Head {
     received: Now,
     /// Its end is that of the connection: nobody can say whether it is whole.
     close_delimited: bool,
+    /// The tags of the response, or why it cannot have them all.
+    tags: Result<Vec<Arc<str>>, Reason>,
 }
 
 impl<S: Inner> FillTask<S> {
@@ -153,11 +161,29 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
+        let said = tags::take(&mut parts.headers);
+        let (status, headers) = (parts.status, parts.headers);
+        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED).map(|(old, _)| old));
+        if let Some(purging) = &self.job.purging {
+            purging.answered(&self.shared, &said);
+        }
         let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
-        Ok((
-            Head { status: parts.status, headers: parts.headers, requested, received, close_delimited },
-            body,
-        ))
+        Ok((Head { status, headers, requested, received, close_delimited, tags }, body))
+    }
+
+    /// The tags of the route and of the answer; a 304 that names none leaves those of `old` as they are.
+    fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
+        let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
+        let answer = kept.or(said.tags.as_deref()).unwrap_or_default();
+        tags::together(&self.job.keyed.tags, answer).inspect_err(|_| {
+            tracing::warn!(
+                route = self.job.keyed.route.name,
+                url = self.job.keyed.target,
+                most = crate::tag::MAX_TAGS,
+                longest = crate::tag::MAX_TAG_BYTES,
+                "more or longer tags than are kept: the response is not stored, because it could not be purged"
+            );
+        })
     }
 
     async fn answered(self, begun: Begun, head: Head, body: Body) {
@@ -178,6 +204,7 @@ impl<S: Inner> FillTask<S> {
         if head.close_delimited {
             return Err(Reason::CloseDelimited);
         }
+        head.tags.as_ref().map_err(|reason| *reason)?;
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
         if ruled.never {
@@ -206,7 +233,7 @@ impl<S: Inner> FillTask<S> {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
         // to a credential that changed says nothing of others'.
         if !head.status.is_server_error() && reason != Reason::CredentialChanged {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
         let mut response = Response::new(body);
@@ -270,12 +297,12 @@ impl<S: Inner> FillTask<S> {
             headers: head.headers.clone(),
             vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
             variant: variant.as_ref().map(|(_, key)| key.clone()),
-            selectors: self.job.keyed.coverage().selectors(self.job.keyed.tags.clone()),
+            selectors: self.selectors(&head),
             body: content.clone(),
             stored: !too_large,
         })));
         if too_large {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         let received = receive(body, &content, keeper, content_length(&head.headers)).await;
         if let Ok(trailers) = &received
@@ -284,6 +311,7 @@ impl<S: Inner> FillTask<S> {
         {
             self.complete(begun, &head, whole, variant);
         }
+        self.leader.close();
         content.end(received);
     }
 
@@ -309,8 +337,12 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
+    fn selectors(&self, head: &Head) -> Selectors {
+        self.job.keyed.coverage().selectors(head.tags.clone().unwrap_or_default())
+    }
+
     fn stored(&self, begun: Begun, head: &Head, freshness: Freshness, body: Bytes) -> StoredResponse {
-        let selectors = self.job.keyed.coverage().selectors(self.job.keyed.tags.clone());
+        let selectors = self.selectors(head);
         let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
         StoredResponse::new(
             head.status,
@@ -393,56 +425,5 @@ fn bounded(ttl: Ttl, max: Option<Duration>) -> Ttl {
         (Ttl::Fixed(ttl), Some(max)) => Ttl::Fixed(ttl.min(max)),
         (Ttl::UntilPurged, Some(max)) => Ttl::Fixed(max),
         (ttl, _) => ttl,
-    }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// How long a body that is too large to store waits for its first reader, who was told of it a moment ago.
-const ATTENDANCE: Duration = Duration::from_secs(5);
-
-/// Moves the body over. A body that is shorter or longer than announced is not complete (invariant 4).
-/// `keeper` is a reader that reads nothing: it holds the place until the first of those who waited is there.
-async fn receive(
-    mut body: Body,
-    content: &SharedBody,
-    mut keeper: Option<Reader>,
-    announced: Option<u64>,
-) -> Result<Option<HeaderMap>, Error> {
-    let mut trailers = None;
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(|error| broken(&error))?.into_data() {
-            Ok(chunk) if chunk.is_empty() => {}
-            Ok(chunk) => {
-                if announced == Some(content.received() + chunk.len() as u64) {
-                    content.add_last(chunk);
-                } else {
-                    content.add(chunk);
-                }
-                if keeper.is_some() && content.is_windowed() {
-                    // If nobody comes, the room below is abandoned.
-                    let _ = tokio::time::timeout(ATTENDANCE, content.attended(2)).await;
-                    keeper = None;
-                }
-                let gone = |_| Error::new(ErrorKind::OriginBroken, "nobody reads the answer any more");
-                content.room().await.map_err(gone)?;
-            }
-            Err(frame) => trailers = frame.into_trailers().ok(),
-        }
-    }
-    match announced {
-        Some(length) if length != content.received() => {
-            Err(Error::new(ErrorKind::OriginBroken, "the answer is not as long as the application announced"))
-        }
-        _ => Ok(trailers),
-    }
-}
-
-fn broken(error: &BoxError) -> Error {
-    match error.downcast_ref::<Error>() {
-        Some(error) => error.clone(),
-        None => Error::new(ErrorKind::OriginBroken, "the application broke its answer off"),
     }
 }

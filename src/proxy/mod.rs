@@ -1,22 +1,27 @@
 //! The request path: sanitize, route, identify, key, lookup, decide, fill, respond. `service` is the list of the steps.
 
 mod access_log;
+pub mod audit;
 mod exceptions;
 mod explain;
 mod fetch;
 mod fill;
 pub mod identify;
+mod invalidation;
 mod keyed;
 pub mod origin;
 mod origin_request;
 mod pass;
 mod plan;
+mod receive;
 mod rescue;
 mod respond;
 pub mod route;
 pub mod sanitize;
+pub mod selection;
 mod service;
 mod shared;
+pub mod tags;
 mod told;
 mod visit;
 mod wishes;
