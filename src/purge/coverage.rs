@@ -123,6 +123,11 @@ fn user(scope: u64, user: &User) -> u64 {
     row(scope, b"user", &[&kind, user.issuer.as_bytes(), user.name.as_bytes()])
 }
 
+/// The row of everything of a scope.
+pub(super) fn everything(scope: u64) -> u64 {
+    row(scope, b"everything", &[])
+}
+
 /// What covers a response, as the request path knows it before the answer's own tags are known.
 #[derive(Debug, Clone)]
 pub struct Coverage<'a> {
@@ -164,7 +169,7 @@ impl Coverage<'_> {
         }
         let mut exact = Vec::with_capacity(scopes.len() * (6 + 2 * tags.len()));
         for &scope in &scopes {
-            exact.push(row(scope, b"everything", &[]));
+            exact.push(everything(scope));
             exact.push(row(scope, b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
             exact.push(row(scope, b"key", &[self.key.as_bytes()]));
             exact.push(row(scope, b"route", &[self.route.as_bytes()]));
@@ -206,7 +211,7 @@ pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
         let scope = scope.digest();
         for selector in selectors {
             match selector {
-                Selector::Everything => rows.exact.push(row(scope, b"everything", &[])),
+                Selector::Everything => rows.exact.push(everything(scope)),
                 Selector::Url { authority, target } => {
                     rows.exact.push(row(scope, b"url", &[authority.as_bytes(), target.as_bytes()]));
                 }

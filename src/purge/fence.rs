@@ -134,7 +134,7 @@ impl Fence {
 
     /// A step of [`APPLY`].
     pub fn write_rows(&self, record: &Record) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).write(record);
+        self.table.write().unwrap_or_else(PoisonError::into_inner).write(record, &self.limits);
     }
 
     /// A step of [`APPLY`].
@@ -228,11 +228,10 @@ impl Fence {
                 if !table.is_full(&self.limits) {
                     return;
                 }
-                table.early_floor(&self.limits)
+                table.early_floor()
             };
             tracing::warn!(
                 rows = self.limits.rows,
-                patterns = self.limits.patterns,
                 floor,
                 "the table of purges is full: responses that are older than half of it are given up"
             );
@@ -376,9 +375,26 @@ mod tests {
             let begun_before = fence.current(first.stripe) - 2;
             assert!(purged(&fence, &response(&owner, &target, &[]), begun_before));
         }
-        assert!(fence.rows() <= 12 && fence.floor() > 0);
+        assert!(fence.rows() <= 12 && fence.floor() > 0, "{} rows", fence.rows());
         // A stripe that no purge touched cannot begin a fill below the floor either.
         assert!(!purged(&fence, &first, fence.current(first.stripe)));
+    }
+
+    #[test]
+    fn a_tenant_with_too_many_patterns_gives_up_its_own_responses_and_nobody_elses() {
+        let fence = Fence::new(Limits { rows: 1_000, patterns: 8 });
+        let (acme, other) = (tenant("acme", false), tenant("other", false));
+        let mine = response(&acme, "/a", &["untouched"]);
+        let theirs = response(&other, "/a", &["untouched"]);
+        for n in 0..100 {
+            let pattern = Selector::Pattern(Pattern::new(&format!("p{n}:*")));
+            hard(&fence, &[pattern], &Where::TenantOnly("acme".into()));
+            assert_eq!(purged(&fence, &mine, 0), n >= 8, "after {n}");
+            assert!(!purged(&fence, &theirs, 0));
+            let covered = response(&acme, "/b", &[&format!("p{n}:x")]);
+            assert!(purged(&fence, &covered, fence.current(covered.stripe) - 1), "the newest is in force");
+        }
+        assert!(fence.rows() < 30 && fence.floor() == 0);
     }
 
     #[test]
@@ -414,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_sweep_frees_the_rows_that_nothing_has_to_fear() {
-        let fence = Fence::default();
+        let fence = Fence::new(Limits { patterns: 1_000, ..Limits::default() });
         let page = response(&tenant("acme", false), "/page", &[]);
         for n in 0..1_000 {
             hard(

@@ -39,11 +39,7 @@ impl Row {
     /// Adds a record, which is newer than all before.
     pub(super) fn add(&mut self, record: &Record) {
         match record.purge.mode {
-            Mode::Hard => {
-                self.hard = record.seq;
-                // What a soft purge before covers, this one covers too.
-                self.soft = None;
-            }
+            Mode::Hard => self.add_hard(record.seq),
             Mode::Soft => {
                 let soft = self.soft.get_or_insert_default();
                 soft.add(record.seq, record.time.mono);
@@ -52,6 +48,13 @@ impl Row {
                 }
             }
         }
+    }
+
+    /// Adds a hard purge, which is newer than all before.
+    pub(super) fn add_hard(&mut self, seq: Position) {
+        self.hard = seq;
+        // What a soft purge before covers, this one covers too.
+        self.soft = None;
     }
 
     /// What the row says of a response that holds for `from`, to whom `by` stands for.
