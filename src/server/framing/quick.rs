@@ -27,30 +27,35 @@ pub(super) fn ordinary_head(data: &[u8], bounds: &Bounds) -> Option<usize> {
     let fields = behind.strip_prefix(b" HTTP/1.1\r\n")?;
     let (mut rest, mut count, mut hosts) = (fields, 0, 0);
     let rest = loop {
-        let (line, behind) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
-        let line = line.strip_suffix(b"\r\n")?;
-        let Some(first) = line.first() else { break behind };
-        hosts += u8::from(is_host(*first, line)?);
+        if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            break behind;
+        }
+        let (line, behind) = rest.split_at_checked(memchr(b'\n', rest)?)?;
+        if line.last() != Some(&b'\r') {
+            return None;
+        }
+        hosts += hosts_of(rest)?;
         count += 1;
-        rest = behind;
+        rest = behind.get(1..)?;
     };
     // With all its separators it is longer than what the limit counts.
     let within = count <= bounds.header_count && fields.len() - rest.len() <= bounds.header_bytes;
     (hosts == 1 && within).then_some(data.len() - rest.len())
 }
 
-/// Whether a field is `Host`. Nothing, if it may be one that frames the message, or is folded: first byte and length of
-/// the name tell.
+/// One, if the line that begins here is a `Host`. Nothing, if it may be a field that frames the message, or is folded:
+/// first byte and length of the name tell.
 #[inline]
-fn is_host(first: u8, line: &[u8]) -> Option<bool> {
+fn hosts_of(line: &[u8]) -> Option<usize> {
+    let first = *line.first()?;
     let named = |length: usize| line.get(length) == Some(&b':');
     match first | 0x20 {
-        _ if first <= b' ' => None,
-        b'h' if named(4) => Some(u32::from_le_bytes(*line.first_chunk()?) | 0x2020_2020 == HOST),
+        b'h' if named(4) => Some(usize::from(u32::from_le_bytes(*line.first_chunk()?) | 0x2020_2020 == HOST)),
         b'c' if named(14) => None,
         b't' if named(17) => None,
         b'u' if named(7) => None,
-        _ => Some(false),
+        _ if first <= b' ' => None,
+        _ => Some(0),
     }
 }
 
@@ -135,6 +140,14 @@ mod tests {
         }
         assert_eq!(quick(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(100))), None);
         assert_eq!(quick(&format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(200))), None);
+    }
+
+    #[test]
+    fn no_number_of_hosts_passes_for_one() {
+        let bounds = Bounds { uri: 100, header_bytes: 10_000, header_count: 1000 };
+        let head = |hosts: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "Host: a\r\n".repeat(hosts));
+        let known = |hosts: &usize| ordinary_head(head(*hosts).as_bytes(), &bounds).is_some();
+        assert_eq!((0..600).filter(known).collect::<Vec<_>>(), [1]);
     }
 
     proptest! {
