@@ -244,7 +244,10 @@ impl<S: Inner> Proxy<S> {
         if !may_stand_in(&old.freshness, validity, now) {
             return None;
         }
-        let verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        if let Validity::StaleSince(since) = validity {
+            verdict.stale_since = Some(since);
+        }
         Some(self.serve(&errand.visit, old, &verdict, now))
     }
 }

@@ -167,8 +167,11 @@ impl<S: Inner> Proxy<S> {
                 let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
                 Flow::Now(self.serve(&visit, &stored, &verdict, visit.arrived))
             }
-            (Decision::ServeStale { refresh }, Some((stored, _))) => {
-                let verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
+            (Decision::ServeStale { refresh }, Some((stored, validity))) => {
+                let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
+                if let Validity::StaleSince(since) = validity {
+                    verdict.stale_since = Some(since);
+                }
                 let response = self.serve(&visit, &stored, &verdict, visit.arrived);
                 if refresh {
                     self.refresh(&visit, &plan, variant.as_ref());
