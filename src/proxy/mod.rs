@@ -13,6 +13,7 @@ pub mod origin;
 mod origin_request;
 mod pass;
 mod plan;
+mod receive;
 mod rescue;
 mod respond;
 pub mod route;

@@ -17,6 +17,9 @@ use crate::tag::Pattern;
 pub(super) struct Pending {
     shared: Arc<Shared>,
     selectors: Vec<Selector>,
+    /// Whose entries it purges once the application accepted it.
+    sure: Where,
+    /// Whose entries it purges as things stand.
     whose: Where,
 }
 
@@ -26,12 +29,16 @@ impl Pending {
         for write in &shared.config.writes {
             selectors.extend(of_rule(write, visit));
         }
-        Self { shared, selectors, whose: whose(visit) }
+        let sure = whose(visit);
+        let whose = if is_nobody(visit) { Where::Public } else { sure.clone() };
+        Self { shared, selectors, sure, whose }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
     pub(super) fn answered(mut self, status: StatusCode) {
-        if !(status.is_success() || status.is_redirection()) {
+        if status.is_success() {
+            self.whose = self.sure.clone();
+        } else if !status.is_redirection() {
             self.selectors.clear();
         }
     }
@@ -42,6 +49,13 @@ impl Pending {
             self.selectors.clear();
         }
     }
+}
+
+/// Whether a write has neither tenant nor user. Once the application accepted it, it may concern anybody's entries; but
+/// anybody can send what is redirected to a login page or broken off, so that costs public entries only.
+pub(super) fn is_nobody(visit: &Visit) -> bool {
+    let identity = &visit.who.identity;
+    identity.tenant.is_none() && identity.user.is_none()
 }
 
 /// Whose entries a request may concern: its tenant's. One without a tenant may concern anybody's.
