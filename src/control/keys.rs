@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::purging::blocking;
 use super::token;
 use crate::cache::Shown;
 use crate::clock::Now;
@@ -104,6 +103,14 @@ fn parameters(text: &str) -> Result<(Vec<Wanted>, Kept), Error> {
         }
     }
     Ok((wanted, kept))
+}
+
+/// Runs something that takes as long as the stores are large.
+pub(super) async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let gone = |_| Error::new(ErrorKind::Internal, "the look at the stores was given up");
+    tokio::task::spawn_blocking(run).await.map_err(gone)
 }
 
 /// Goes through all that is stored: counts what is wanted, and shows the first of it.

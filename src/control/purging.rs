@@ -5,11 +5,11 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::keys::{self, Kept};
+use super::keys::{self, Kept, blocking};
 use super::receipts;
 use super::token;
 use crate::config::Token;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::http::Body;
 use crate::proxy::Shared;
 use crate::proxy::audit::{self, Asker};
@@ -61,14 +61,6 @@ async fn plan(shared: &Arc<Shared>, wanted: &[Wanted], terms: &Terms) -> Result<
     }
     let (shared, wanted, terms) = (shared.clone(), wanted.to_vec(), terms.clone());
     blocking(move || shared.plan_purge(&wanted, &terms)).await?
-}
-
-/// Runs something that takes as long as the stores are large.
-pub(super) async fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    let gone = |_| Error::new(ErrorKind::Internal, "the look at the stores was given up");
-    tokio::task::spawn_blocking(run).await.map_err(gone)
 }
 
 async fn dry_run(

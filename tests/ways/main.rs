@@ -90,7 +90,7 @@ pub(crate) fn with(path: &str, fields: &[(&str, &str)]) -> String {
 pub(crate) struct Setting {
     pub(crate) larder: Larder,
     pub(crate) client: Client,
-    pub(crate) origin: Origin,
+    _origin: Origin,
 }
 
 impl Setting {
@@ -99,7 +99,7 @@ impl Setting {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let setup = Larder::with(YAML).origin(&origin).put("port", port);
         let setup = setup.env("LARDER_ADMIN_TOKEN", OPS).env("VIEWER_TOKEN", EYE).env("ACME_TOKEN", ACME);
-        Self { larder: setup.start().await, client: Client::keep_alive(), origin }
+        Self { larder: setup.start().await, client: Client::keep_alive(), _origin: origin }
     }
 
     pub(crate) async fn get(&self, target: &str, tenant: &str) -> Answer {
