@@ -1,6 +1,7 @@
 //! The request path: sanitize, route, identify, key, lookup, decide, fill, respond. `service` is the list of the steps.
 
 mod access_log;
+pub mod event;
 mod exceptions;
 mod explain;
 mod fetch;
@@ -17,6 +18,7 @@ pub mod route;
 pub mod sanitize;
 mod service;
 mod shared;
+mod tee;
 mod told;
 mod visit;
 mod wishes;
