@@ -8,7 +8,7 @@ use super::Failure;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
-use crate::control::{AdminService, WithVerbs};
+use crate::control::{AdminService, WithHooks, WithVerbs};
 use crate::server::Server;
 
 /// Serves `config` until SIGTERM or SIGINT, then lets requests in flight end.
@@ -32,6 +32,8 @@ pub(super) fn start_diagnostics() {
 
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let proxy = app::proxy(&config, Clock::system(), std::io::stdout())?;
+    let shared = proxy.shared().clone();
+    let doors = WithHooks::new(shared.clone(), WithVerbs::new(proxy))?;
     let server = Server::bind(&config.listen, config.limits)?;
     let admin = match &config.admin {
         Some(admin) => Some(Server::bind(&[Listener { addr: admin.listen, tls: None }], config.limits)?),
@@ -48,8 +50,8 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         // An error means that the sender is gone: stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let side_door = AdminService::new(proxy.shared().clone());
-    let clients = server.run(WithVerbs::new(proxy), wait(stopped.clone()));
+    let side_door = AdminService::new(shared);
+    let clients = server.run(doors, wait(stopped.clone()));
     let operators = async {
         if let Some(admin) = admin {
             admin.run(side_door, wait(stopped.clone())).await;

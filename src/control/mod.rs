@@ -1,9 +1,14 @@
 //! Side doors. Each holds the cache's handle, and nothing of the request path but the names of what it purges.
 
 mod admin;
+mod clear;
+mod hooks;
 mod receipts;
 mod token;
+mod urls;
 mod verbs;
+mod webhook;
 
 pub use admin::AdminService;
+pub use hooks::WithHooks;
 pub use verbs::WithVerbs;
