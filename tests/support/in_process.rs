@@ -71,6 +71,11 @@ impl InProcess {
         self.client.get(self.url(path))
     }
 
+    /// A POST, to be sent.
+    pub fn post(&self, path: &str) -> Call {
+        self.client.post(self.url(path))
+    }
+
     /// The answer to a GET with these fields.
     pub async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         fields.iter().fold(self.get(path), |call, (name, value)| call.header(name, value)).send().await
