@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::Freshness;
@@ -57,7 +57,8 @@ pub struct StoredResponse {
     pub ticket: u64,
     /// Which purges cover it.
     pub selectors: Selectors,
-    /// The position at which the fence last found it valid; never below `begun_at`.
+    /// The position at which the fence last found it valid; never below `begun_at`. No purge up to there covers it, so that
+    /// it is judged from there on: as if its fill had begun there.
     valid_at: AtomicU64,
     /// The moment of storing, in milliseconds since the Unix epoch, for people.
     pub stored_wall_ms: u64,
@@ -81,7 +82,7 @@ impl StoredResponse {
         selectors: Selectors,
         wall_ms: u64,
     ) -> Self {
-        let fields = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let fields = packed(headers);
         Self {
             status,
             fields,
@@ -118,23 +119,76 @@ impl StoredResponse {
         bytes + OVERHEAD + FIELD_OVERHEAD * self.fields.len() as u64
     }
 
-    /// The position at which the fence last found it valid.
+    /// The position at which the fence last found it valid, from which it is judged.
     pub fn valid_at(&self) -> Position {
         self.valid_at.load(Ordering::Acquire)
     }
 
-    /// Remembers that the fence found it valid at `position`.
+    /// Remembers that the fence found it valid at `position`: neither purged nor stale.
     pub fn remember_valid(&self, position: Position) {
         self.valid_at.fetch_max(position, Ordering::AcqRel);
     }
 }
 
+/// The fields with their values in one run of bytes of their own. The values that came off a connection are pieces of its
+/// read buffer: a clone of one would keep the whole buffer, many times what the entry is said to weigh.
+fn packed(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
+    let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+    let mut all = all.freeze();
+    let fields = headers.iter().map(|(name, value)| {
+        let own = HeaderValue::from_maybe_shared(all.split_to(value.len()));
+        // The bytes of a valid value are valid.
+        (name.clone(), own.unwrap_or_else(|_| HeaderValue::from_static("")))
+    });
+    fields.collect()
+}
+
 impl Entry {
+    /// Whether it is the very same, not only an equal one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Response(a), Self::Response(b)) => Arc::ptr_eq(a, b),
+            (Self::Variants(a), Self::Variants(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// What it takes in memory, in bytes; `key` is the length of its key.
     pub fn weight(&self, key: usize) -> u64 {
         match self {
             Self::Response(response) => response.weight(key),
             Self::Variants(variants) => 256 + key as u64 + 40 * variants.fields.len() as u64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_stored_head_does_not_keep_the_buffer_that_it_was_read_from() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let mut headers = HeaderMap::new();
+        for (name, range) in [("etag", 0..3), ("x-a", 10..90), ("x-b", 0..0)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
+        }
+        let freshness = Freshness {
+            received: Duration::ZERO,
+            initial_age: Duration::ZERO,
+            lifetime: None,
+            ends: None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            must_revalidate: false,
+            no_cache: false,
+        };
+        let (status, body) = (StatusCode::OK, Bytes::new());
+        let stored = StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
+        assert_eq!(stored.header_map(), headers);
+        drop(headers);
+        assert!(buffer.is_unique(), "8 KiB are kept for 83 bytes");
     }
 }

@@ -1,4 +1,5 @@
 //! A1: a dashboard answers from the cache at once, computing a new one blocks nobody, and what depends on the date ends at local midnight.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A5 and E7: a cache that cannot be used never fails the page, and an origin that fails does so with clear words.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A7: the cache is reset by hand, whole or one URL at a time, and by nobody but an operator.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A7, without a hand: what a write changed is gone from the cache before the writer gets the answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! B1 and E8: no answer crosses tenants or users, however many ask at once and wherever their identity comes from.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! C1, C3, C4, C5, C7: how much is kept, where, for how long, under which key, and on which conditions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

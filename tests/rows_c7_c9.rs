@@ -1,4 +1,5 @@
 //! C7: caching by conditions on the request and on the answer. C9: what authorised clients choose per request.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! D3 (and F3): `bust_cache` gets a fresh answer and refills the entry, at a price that no client can drive up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 
@@ -9,8 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
+use support::raw;
 use support::tokens::{JWT_SECRET, bearer};
 use support::{Answer, Client, Gate, InProcess, Larder, Origin, Reply, wait};
+use tokio::io::AsyncWriteExt;
 
 const NOON: u64 = 1_780_000_000;
 
@@ -169,18 +172,34 @@ async fn d3_a_thousand_busts_at_once_make_few_origin_requests() {
     let origin = gated(vec![gate.clone()]);
     let larder = Larder::with(YAML).origin(&origin).env("JWT_SECRET", JWT_SECRET).start().await;
     let client = Client::keep_alive();
-    let url = larder.url("/many/page?bust_cache=true");
-    let busts: Vec<_> = (0..1_000).map(|_| tokio::spawn(client.get(&url).send())).collect();
+    let authority = larder.authority();
+    let request =
+        format!("GET /many/page?bust_cache=true HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    let mut busts = Vec::new();
+    for _ in 0..1_000 {
+        let mut bust = raw::connect(larder.addr()).await;
+        bust.write_all(request.as_bytes()).await.unwrap();
+        busts.push(bust);
+    }
+    // They came before these did: when these are answered, all but a few are waiting.
+    for _ in 0..3 {
+        Client::new().get(larder.url("/named/page")).send().await;
+    }
     gate.arrived(1).await;
     gate.open();
-    for bust in busts {
-        let answer = bust.await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.x_cache()), (200, "REFRESH"));
+    for bust in &mut busts {
+        let answer = raw::read_until(bust, |_| false).await;
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        assert!(answer.starts_with("http/1.1 200 ") && answer.contains("x-cache: refresh"), "{answer}");
     }
-    // One after the other, each for all that came meanwhile: how many that are, is up to the machine.
-    assert!(origin.total() <= 100, "{} origin requests for 1,000 busts", origin.total());
+    // One, and one for all that came meanwhile; a machine under load may add some.
+    assert!(
+        origin.count("/many/page") <= 50,
+        "{} origin requests for 1,000 busts",
+        origin.count("/many/page")
+    );
     let last = client.get(larder.url("/many/page")).send().await;
-    assert_eq!((last.x_cache(), last.text()), ("HIT", (origin.total() - 1).to_string().as_str()));
+    assert_eq!((last.x_cache(), last.text()), ("HIT", (origin.count("/many/page") - 1).to_string().as_str()));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! D6: log and answer say hit or miss, where from, and to staff under which key. D8: a tenant named in the query, and the
 //! scope of super-administrators, with the configuration that is shipped for the CRM.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -5,7 +5,8 @@
 //! remembered for as long as any fill of the key or of a variant of it is alive (see `order`). Tickets and `begun_at` of
 //! one key grow together, because both are taken under the key's lock.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -31,7 +32,27 @@ pub(super) struct Fills {
 }
 
 /// The families of some keys.
-type Shard = HashMap<CacheKey, Family, PreparedState>;
+#[derive(Default)]
+struct Shard {
+    families: HashMap<CacheKey, Family, PreparedState>,
+    /// Where the leaders alive began, and how many at each place: what they fetch may still be stored.
+    begun: BTreeMap<Position, usize>,
+}
+
+impl Shard {
+    fn began(&mut self, at: Position) {
+        *self.begun.entry(at).or_default() += 1;
+    }
+
+    fn ended(&mut self, at: Position) {
+        if let Entry::Occupied(mut began) = self.begun.entry(at) {
+            *began.get_mut() -= 1;
+            if *began.get() == 0 {
+                began.remove();
+            }
+        }
+    }
+}
 
 /// The running fills of one key and of its variants.
 #[derive(Default)]
@@ -164,11 +185,11 @@ impl Fills {
 
     pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, place: &CacheKey, want: Want) -> Attach {
         let mut shard = self.shard(key);
-        let slot = shard.get(key).and_then(|family| family.slots.get(place));
+        let slot = shard.families.get(key).and_then(|family| family.slots.get(place));
         if let Some(fill) = slot.and_then(|slot| slot.joinable(want)) {
             return Attach::Join(fill);
         }
-        let family = shard.entry(key.clone()).or_default();
+        let family = shard.families.entry(key.clone()).or_default();
         family.leaders += 1;
         let slot = family.slots.entry(place.clone()).or_default();
         slot.leaders += 1;
@@ -186,7 +207,13 @@ impl Fills {
     /// The leaders alive.
     pub(super) fn leaders(&self) -> usize {
         let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
-        shards.map(|shard| shard.values().map(|family| family.leaders).sum::<usize>()).sum()
+        shards.map(|shard| shard.families.values().map(|family| family.leaders).sum::<usize>()).sum()
+    }
+
+    /// Where the oldest of the leaders alive began. One that is not seen yet begins after this call, shard by shard.
+    pub(super) fn oldest(&self) -> Option<Position> {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.filter_map(|shard| shard.begun.first_key_value().map(|(at, _)| *at)).min()
     }
 }
 
@@ -227,7 +254,7 @@ impl Leader {
         if let Some(before) = self.after.take() {
             before.outcome().await;
             let mut shard = self.fills.shard(&self.key);
-            let family = shard.get_mut(&self.key);
+            let family = shard.families.get_mut(&self.key);
             if let Some(slot) = family.and_then(|family| family.slots.get_mut(&self.place)) {
                 slot.next = None;
                 slot.running = Some(self.fill.clone());
@@ -239,10 +266,13 @@ impl Leader {
         // Under the lock, for two reasons. Of two fills the one with the later ticket has no lower `begun_at`, so that what
         // is stored last is never what a purge covers first. And whoever finds this fill not begun joins it before
         // `current` is loaded, so that its `begun_at` is no lower than what they loaded when they came.
-        let _shard = self.fills.shard(&self.key);
+        // And a third: a sweep that does not see it here is before it, and raised `current` before that.
+        let mut shard = self.fills.shard(&self.key);
         *self.fill.begun.get_or_init(|| {
             let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-            Begun { at: current(), ticket }
+            let at = current();
+            shard.began(at);
+            Begun { at, ticket }
         })
     }
 
@@ -264,7 +294,7 @@ impl Leader {
     ) -> Result<(), StoreError> {
         let Some(begun) = self.fill.begun() else { return Ok(()) };
         let mut shard = self.fills.shard(&self.key);
-        let Some(family) = shard.get_mut(&self.key) else { return Ok(()) };
+        let Some(family) = shard.families.get_mut(&self.key) else { return Ok(()) };
         if !family.order.admits(begun.ticket, &self.key, place) {
             return Ok(());
         }
@@ -277,7 +307,10 @@ impl Drop for Leader {
     fn drop(&mut self) {
         self.answer(Outcome::Failed(abandoned()));
         let mut shard = self.fills.shard(&self.key);
-        let Some(family) = shard.get_mut(&self.key) else { return };
+        if let Some(begun) = self.fill.begun() {
+            shard.ended(begun.at);
+        }
+        let Some(family) = shard.families.get_mut(&self.key) else { return };
         family.leaders -= 1;
         if let Some(slot) = family.slots.get_mut(&self.place) {
             slot.leaders -= 1;
@@ -291,7 +324,7 @@ impl Drop for Leader {
             }
         }
         if family.leaders == 0 {
-            shard.remove(&self.key);
+            shard.families.remove(&self.key);
         }
     }
 }

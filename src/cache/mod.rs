@@ -3,6 +3,7 @@
 mod body;
 mod fill;
 mod order;
+mod sweep;
 mod uncacheable;
 
 use std::sync::Arc;
@@ -13,12 +14,13 @@ use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
-use crate::purge::{Fence, Purge, Receipt, Selector, Where};
+use crate::purge::{Causer, Fence, Purge, Receipt, Selector, Where};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
 pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
+pub use sweep::Swept;
 
 /// A handle; cheap to clone.
 #[derive(Clone)]
@@ -106,10 +108,17 @@ impl Cache {
     /// What the fence says of a stored response. A verdict of *valid* is remembered: the next check is one comparison.
     #[inline]
     pub fn check(&self, response: &StoredResponse) -> Validity {
-        if response.valid_at() >= self.0.fence.current(response.selectors.stripe) {
+        self.check_for(response, None)
+    }
+
+    /// The same for whoever may have caused a soft purge: for them it is a hard one, so that they read what they wrote.
+    #[inline]
+    pub fn check_for(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
+        let from = response.valid_at();
+        if from >= self.0.fence.current(response.selectors.stripe) {
             return Validity::Valid;
         }
-        let (validity, at) = self.0.fence.check(&response.selectors, response.begun_at);
+        let (validity, at) = self.0.fence.check(&response.selectors, from, by);
         if validity == Validity::Valid {
             response.remember_valid(at);
         }
@@ -118,7 +127,7 @@ impl Cache {
 
     /// What the fence says of a fill that began at `begun_at`, once its tags are known.
     pub fn check_fill(&self, selectors: &Selectors, begun_at: Position) -> Validity {
-        self.0.fence.check(selectors, begun_at).0
+        self.0.fence.check(selectors, begun_at, None).0
     }
 
     /// Joins a fill of `key`, or of the variant of it whose key is `variant`, or leads a new one.
@@ -183,12 +192,12 @@ impl Cache {
 
     /// Purges. When it returns, no response whose fill began before is served any more.
     pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
-        self.purge_with(&Purge::hard(selectors.to_vec(), whose.clone()))
+        self.0.fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), self.0.clock.now())
     }
 
     /// Purges, hard or soft. When it returns, the purge is in force.
     pub fn purge_with(&self, purge: &Purge) -> Receipt {
-        self.0.fence.purge(&purge.selectors, &purge.whose, self.0.clock.now())
+        self.0.fence.purge(purge.clone(), self.0.clock.now())
     }
 
     /// Purges everything, and frees the memory.
@@ -196,6 +205,16 @@ impl Cache {
         let receipt = self.purge(&[Selector::Everything], &Where::All);
         self.0.stores.iter().for_each(|store| store.clear());
         receipt
+    }
+
+    /// The fence, for figures and for those who take its steps one by one.
+    pub fn fence(&self) -> &Fence {
+        &self.0.fence
+    }
+
+    /// Where the oldest fill under way began.
+    pub fn oldest_fill(&self) -> Option<Position> {
+        self.0.fills.oldest()
     }
 
     /// Figures of every store, in the order of the configuration.

@@ -1,11 +1,14 @@
 //! `larder run`: binds, serves until a signal, drains.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::app;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
 use crate::control::{AdminService, WithHooks, WithVerbs};
@@ -50,6 +53,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         // An error means that the sender is gone: stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
+    let sweeping = sweep(shared.cache().clone(), wait(stopped.clone()));
     let side_door = AdminService::new(shared);
     let clients = server.run(doors, wait(stopped.clone()));
     let operators = async {
@@ -63,8 +67,27 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         stop.send_replace(true);
         Ok::<(), std::io::Error>(())
     };
-    let (_, _, signals) = tokio::join!(clients, operators, signals);
+    let (_, _, _, signals) = tokio::join!(clients, operators, sweeping, signals);
     Ok(signals?)
+}
+
+/// How often purged responses and old purges are swept out.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Sweeps now and then, on a thread where it is in nobody's way, until `stopped`.
+async fn sweep(cache: Cache, stopped: impl Future<Output = ()>) {
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let cache = cache.clone();
+            let swept = tokio::task::spawn_blocking(move || cache.sweep(cache.clock().now())).await;
+            tracing::debug!(?swept, "swept");
+        }
+    };
+    tokio::select! {
+        () = sweeping => {}
+        () = stopped => {}
+    }
 }
 
 /// Waits for SIGTERM or SIGINT, and gives its name.

@@ -12,8 +12,31 @@ use crate::clock::Now;
 pub enum Validity {
     /// No purge since its fill began.
     Valid,
+    /// Softly purged: stale since this moment of the monotonic clock, within its stale windows. Validated only with a
+    /// strong validator.
+    StaleSince(Duration),
     /// Purged: it is not served, and not validated either.
     Purged,
+}
+
+impl Validity {
+    /// What two purges say together.
+    pub fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Purged, _) | (_, Self::Purged) => Self::Purged,
+            (Self::StaleSince(a), Self::StaleSince(b)) => Self::StaleSince(a.min(b)),
+            (Self::Valid, verdict) | (verdict, Self::Valid) => verdict,
+        }
+    }
+
+    /// How long a response has been stale, or `None` while it is fresh: by its age, or by a soft purge.
+    fn staleness(self, stored: &Freshness, now: Now) -> Option<Duration> {
+        let by_purge = match self {
+            Self::StaleSince(since) => Some(now.mono.saturating_sub(since)),
+            Self::Valid | Self::Purged => None,
+        };
+        stored.staleness(now).max(by_purge)
+    }
 }
 
 /// What happens with a request.
@@ -60,7 +83,7 @@ pub fn decide(wishes: &Wishes, stored: Option<(&Freshness, Validity)>, now: Now)
     let verdict = match stored {
         None => (Decision::Fetch, Reason::Absent),
         Some((_, Validity::Purged)) => (Decision::Fetch, Reason::Purged),
-        Some((freshness, Validity::Valid)) => with_stored(wishes, freshness, now),
+        Some((freshness, validity)) => with_stored(wishes, freshness, validity, now),
     };
     match verdict {
         (Decision::Fetch | Decision::Revalidate, _) if asked.only_if_cached => {
@@ -70,7 +93,7 @@ pub fn decide(wishes: &Wishes, stored: Option<(&Freshness, Validity)>, now: Now)
     }
 }
 
-fn with_stored(wishes: &Wishes, stored: &Freshness, now: Now) -> (Decision, Reason) {
+fn with_stored(wishes: &Wishes, stored: &Freshness, validity: Validity, now: Now) -> (Decision, Reason) {
     let asked = &wishes.directives;
     let age = stored.age(now);
     if stored.no_cache {
@@ -85,16 +108,17 @@ fn with_stored(wishes: &Wishes, stored: &Freshness, now: Now) -> (Decision, Reas
     if asked.max_age.is_some_and(|max| age > max) && asked.max_stale.is_none() {
         return (Decision::Revalidate, Reason::RequestMaxAge);
     }
-    match stored.staleness(now) {
+    let stale = if validity == Validity::Valid { Reason::Expired } else { Reason::SoftPurged };
+    match validity.staleness(stored, now) {
         None => fresh(asked, stored, now),
-        Some(_) if stored.must_revalidate => (Decision::Revalidate, Reason::Expired),
-        Some(stale) if asked.max_stale.is_some_and(|max| stale <= max) => {
+        Some(_) if stored.must_revalidate => (Decision::Revalidate, stale),
+        Some(for_long) if asked.max_stale.is_some_and(|max| for_long <= max) => {
             (Decision::ServeStale { refresh: false }, Reason::MaxStale)
         }
-        Some(stale) if stale < stored.stale_while_revalidate && asked.min_fresh.is_none() => {
+        Some(for_long) if for_long < stored.stale_while_revalidate && asked.min_fresh.is_none() => {
             (Decision::ServeStale { refresh: true }, Reason::StaleWhileRevalidate)
         }
-        Some(_) => (Decision::Revalidate, Reason::Expired),
+        Some(_) => (Decision::Revalidate, stale),
     }
 }
 
@@ -108,10 +132,10 @@ fn fresh(asked: &CacheControl, stored: &Freshness, now: Now) -> (Decision, Reaso
 
 /// Whether a stale response may stand in for an origin that failed (RFC 5861 section 4, RFC 9111 section 4.2.4).
 pub fn may_stand_in(stored: &Freshness, validity: Validity, now: Now) -> bool {
-    validity == Validity::Valid
+    validity != Validity::Purged
         && !stored.must_revalidate
         && !stored.no_cache
-        && stored.staleness(now).is_none_or(|stale| stale < stored.stale_if_error)
+        && validity.staleness(stored, now).is_none_or(|stale| stale < stored.stale_if_error)
 }
 
 #[cfg(test)]
@@ -163,6 +187,33 @@ mod tests {
         let verdict = decide(&wishes, Some((&stored(60), Validity::Purged)), at(1));
         assert_eq!(verdict, (Decision::Fetch, Reason::Purged));
         assert!(!may_stand_in(&stored(60), Validity::Purged, at(1)));
+    }
+
+    #[test]
+    fn a_softly_purged_response_is_stale_from_then_on_within_the_windows_of_its_tier() {
+        let soft = Validity::StaleSince(Duration::from_secs(20));
+        let verdict =
+            |freshness: &Freshness, now| decide(&Wishes::default(), Some((freshness, soft)), at(now)).0;
+        assert_eq!(verdict(&stored(60), 20), Decision::ServeStale { refresh: true });
+        assert_eq!(verdict(&stored(60), 29), Decision::ServeStale { refresh: true });
+        assert_eq!(verdict(&stored(60), 30), Decision::Revalidate);
+        assert!(may_stand_in(&stored(60), soft, at(119)));
+        assert!(!may_stand_in(&stored(60), soft, at(120)));
+        let strict = Freshness { must_revalidate: true, ..stored(60) };
+        assert_eq!(verdict(&strict, 20), Decision::Revalidate);
+        assert!(!may_stand_in(&strict, soft, at(20)));
+        // Expired before it was purged: stale since then.
+        assert_eq!(verdict(&stored(5), 14), Decision::ServeStale { refresh: true });
+        assert_eq!(verdict(&stored(5), 15), Decision::Revalidate);
+    }
+
+    #[test]
+    fn of_two_purges_the_hard_one_counts_and_of_two_soft_ones_the_earlier() {
+        let soft = |seconds| Validity::StaleSince(Duration::from_secs(seconds));
+        assert_eq!(soft(1).worse(Validity::Purged), Validity::Purged);
+        assert_eq!(soft(2).worse(soft(1)), soft(1));
+        assert_eq!(Validity::Valid.worse(soft(1)), soft(1));
+        assert_eq!(Validity::Valid.worse(Validity::Valid), Validity::Valid);
     }
 
     #[test]

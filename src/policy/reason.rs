@@ -19,6 +19,7 @@ pub enum Reason {
     RequestNoCache,
     RequestMaxAge,
     Purged,
+    SoftPurged,
     Bust,
     ClientRefresh,
     ClientTtl,
@@ -79,6 +80,7 @@ impl Reason {
         Self::RequestNoCache,
         Self::RequestMaxAge,
         Self::Purged,
+        Self::SoftPurged,
         Self::Bust,
         Self::ClientRefresh,
         Self::ClientTtl,
@@ -156,6 +158,9 @@ impl Reason {
                 ("request-max-age", "the request wants a younger response (RFC 9111 section 5.2.1.1)")
             }
             Self::Purged => ("purged", "the stored response was purged"),
+            Self::SoftPurged => {
+                ("soft-purged", "the stored response was softly purged, longer ago than its stale window")
+            }
             Self::Bust => ("bust", "the request asked for a fresh answer with the bust parameter"),
             Self::ClientRefresh => {
                 ("client-refresh", "the request asked for a fresh answer with X-Larder-Cache")

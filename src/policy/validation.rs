@@ -24,6 +24,11 @@ pub fn not_modified(request: &HeaderMap, etag: Option<&HeaderValue>, modified: O
     modified.and_then(date).is_some_and(|modified| modified <= since)
 }
 
+/// Whether a validator is an entity tag that changes with every byte (RFC 9110 section 8.8.1).
+pub fn is_strong(etag: Option<&HeaderValue>) -> bool {
+    etag.is_some_and(|tag| tag.as_bytes().starts_with(b"\""))
+}
+
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
@@ -79,6 +84,12 @@ mod tests {
         let modified = value("Tue, 14 Nov 2023 22:03:20 GMT");
         let both = request(&[(IF_NONE_MATCH, "\"b\""), (IF_MODIFIED_SINCE, "Tue, 14 Nov 2023 22:03:20 GMT")]);
         assert!(!not_modified(&both, Some(&etag), Some(&modified)));
+    }
+
+    #[test]
+    fn rfc9110_8_8_1_only_a_quoted_entity_tag_without_the_mark_of_weakness_is_strong() {
+        assert!(is_strong(Some(&value("\"a\""))));
+        assert!(!is_strong(Some(&value("W/\"a\""))) && !is_strong(Some(&value("a"))) && !is_strong(None));
     }
 
     #[test]

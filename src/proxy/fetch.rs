@@ -1,7 +1,7 @@
 //! Fetch: a request that the store cannot answer leads a fill or waits for one, and answers with what comes out.
 //!
 //! The join rule (docs/architecture.md): a request may take any fill that began after it arrived; an older one only if no
-//! purge since covers it; failing that, all such requests join one new fill. Nobody waits for more than a few.
+//! purge since covers it, hard or soft; failing that, all such requests join one new fill. Nobody waits for more than a few.
 
 use std::sync::Arc;
 
@@ -170,7 +170,8 @@ impl<S: Inner> Proxy<S> {
         Ok(self.finish(self.told(&errand.visit), response, &verdict))
     }
 
-    /// A fill that began after this request came is good; an older one only if no purge since covers it.
+    /// A fill that began after this request came is good; an older one only if no purge since covers it: neither
+    /// purged nor stale.
     fn is_current(&self, fill: &Fill, head: &SharedHead, since: Position) -> bool {
         fill.begun().is_some_and(|begun| {
             begun.at >= since || self.shared.cache.check_fill(&head.selectors, begun.at) == Validity::Valid
@@ -237,7 +238,8 @@ impl<S: Inner> Proxy<S> {
     fn stand_in(&self, errand: &Errand) -> Option<Response<Body>> {
         let now = self.shared.now();
         let old = errand.old.as_ref()?;
-        if !may_stand_in(&old.freshness, self.shared.cache.check(old), now) {
+        let validity = self.shared.cache.check_for(old, errand.visit.causer());
+        if !may_stand_in(&old.freshness, validity, now) {
             return None;
         }
         let verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);

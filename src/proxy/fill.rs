@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -78,12 +78,13 @@ impl<S: Inner> FillTask<S> {
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
-            Again::Validate(stored) => Some(stored),
+            Again::Validate(stored, strength) => Some((stored, strength)),
             Again::Nothing => None,
         };
-        match self.exchange(old.as_deref()).await {
+        match self.exchange(old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
-            Ok((head, body)) => self.answered(begun, old, head, body).await,
+            Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
+            Ok((head, body, None)) => self.answered(begun, head, body).await,
         }
     }
 
@@ -96,7 +97,14 @@ impl<S: Inner> FillTask<S> {
         let job = &self.job;
         let (found, _) =
             self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
-        let Lookup::Found(stored, Validity::Valid) = found else { return Again::Nothing };
+        let stored = match found {
+            Lookup::Found(stored, Validity::Valid) => stored,
+            // It can only be confirmed, and that by a validator that stands for every byte.
+            Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
+                return Again::Validate(stored, Strength::Strong);
+            }
+            _ => return Again::Nothing,
+        };
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
@@ -106,7 +114,7 @@ impl<S: Inner> FillTask<S> {
                 Err(_) => Again::Nothing,
             };
         }
-        Again::Validate(stored)
+        Again::Validate(stored, Strength::Any)
     }
 
     /// A stored response answers everybody whose variant it is.
@@ -115,23 +123,29 @@ impl<S: Inner> FillTask<S> {
         self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
     }
 
-    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without.
-    async fn exchange(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
-        let (head, body) = self.ask(old).await?;
-        let Some(old) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
-            return Ok((head, body));
+    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without. The third
+    /// value is `old`, where a 304 confirms it.
+    async fn exchange(
+        &mut self,
+        old: Option<(Arc<StoredResponse>, Strength)>,
+    ) -> Result<(Head, Body, Option<Arc<StoredResponse>>), Error> {
+        let (head, body) = self.ask(old.as_ref().map(|(old, strength)| (&**old, *strength))).await?;
+        let Some((old, strength)) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
+            return Ok((head, body, None));
         };
-        if confirms(old, &head.headers) { Ok((head, body)) } else { self.ask(None).await }
+        if confirms(&old, strength, &head.headers) {
+            return Ok((head, body, Some(old)));
+        }
+        let (head, body) = self.ask(None).await?;
+        Ok((head, body, None))
     }
 
-    async fn ask(&mut self, old: Option<&StoredResponse>) -> Result<(Head, Body), Error> {
+    async fn ask(&mut self, old: Option<(&StoredResponse, Strength)>) -> Result<(Head, Body), Error> {
         let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
-        if let Some(old) = old.filter(|old| old.status == StatusCode::OK) {
-            let conditions = validation::conditions(
-                old.field(&http::header::ETAG),
-                old.field(&http::header::LAST_MODIFIED),
-            );
-            request.headers_mut().extend(conditions);
+        if let Some((old, strength)) = old.filter(|(old, _)| old.status == StatusCode::OK) {
+            // A date says nothing of a change within its second.
+            let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);
+            request.headers_mut().extend(validation::conditions(old.field(&ETAG), modified));
         }
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
@@ -146,12 +160,7 @@ impl<S: Inner> FillTask<S> {
         ))
     }
 
-    async fn answered(self, begun: Begun, old: Option<Arc<StoredResponse>>, head: Head, body: Body) {
-        if head.status == StatusCode::NOT_MODIFIED
-            && let Some(old) = old
-        {
-            return self.validated(begun, &old, head);
-        }
+    async fn answered(self, begun: Begun, head: Head, body: Body) {
         let size = body.size_hint().exact().or_else(|| content_length(&head.headers));
         match self.judge(&head, size, None) {
             Err(reason) => self.not_shared(reason, head, body),
@@ -162,6 +171,10 @@ impl<S: Inner> FillTask<S> {
     /// Whether the answer may be kept, and for how long.
     fn judge(&self, head: &Head, size: Option<u64>, content: Option<&[u8]>) -> Result<Freshness, Reason> {
         let job = &self.job;
+        if job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
+            // Who it was asked for may be somebody else by now.
+            return Err(Reason::CredentialChanged);
+        }
         if head.close_delimited {
             return Err(Reason::CloseDelimited);
         }
@@ -190,8 +203,8 @@ impl<S: Inner> FillTask<S> {
     }
 
     fn not_shared(self, reason: Reason, head: Head, body: Body) {
-        // A failing origin is asked again by the next request: only a sound answer says something of its kind.
-        // A credential that changed says nothing of the answer.
+        // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
+        // to a credential that changed says nothing of others'.
         if !head.status.is_server_error() && reason != Reason::CredentialChanged {
             self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
         }
@@ -223,10 +236,6 @@ impl<S: Inner> FillTask<S> {
         match judged.and_then(|freshness| Ok((freshness, self.variant(&head.headers)?))) {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
             Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
-            // A 304 to a credential that may be somebody else's by now renews nothing.
-            Ok(_) if !self.is_same_credential() => {
-                self.not_shared(Reason::CredentialChanged, head, Body::full(old.body.clone()));
-            }
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
@@ -278,16 +287,8 @@ impl<S: Inner> FillTask<S> {
         content.end(received);
     }
 
-    /// Whether the generation of the credential that was sent is still the present one.
-    fn is_same_credential(&self) -> bool {
-        self.job.generation.as_ref().is_none_or(Generation::is_current)
-    }
-
     /// The whole answer is here: it becomes visible, if its rules still hold.
     fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
-        if !self.is_same_credential() {
-            return;
-        }
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
             let stored = self.stored(begun, head, freshness, whole);
             self.commit(Arc::new(stored), variant);
@@ -335,10 +336,8 @@ impl<S: Inner> FillTask<S> {
                 names.push(http::header::ACCEPT_ENCODING);
             }
         }
-        if names.is_empty() {
-            return Ok(None);
-        }
-        // Fields of earlier variants stay: an origin that names now one, now another, varies by both.
+        // Fields of earlier variants stay: an origin that names now one, now another, varies by both. One that names them
+        // only now and then (an encoded answer has `Vary`, the plain one beside it has none) varies all the same.
         if let Some(known) =
             self.shared.cache.variants(job.caching.tier.store, &job.keyed.key, self.shared.now())
         {
@@ -347,6 +346,9 @@ impl<S: Inner> FillTask<S> {
                 names.extend(more);
                 names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
             }
+        }
+        if names.is_empty() {
+            return Ok(None);
         }
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
@@ -362,14 +364,27 @@ impl Drop for Ending {
     }
 }
 
+/// Which validators may confirm a stored response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    Any,
+    /// After a soft purge something has changed: a weak entity tag, or a date, may not tell (RFC 9110 section 8.8.1).
+    Strong,
+}
+
 enum Again {
     Use(Arc<StoredResponse>, Option<Variant>),
-    Validate(Arc<StoredResponse>),
+    Validate(Arc<StoredResponse>, Strength),
     Nothing,
 }
 
-fn confirms(old: &StoredResponse, answer: &HeaderMap) -> bool {
-    validation::confirms(answer, old.field(&http::header::ETAG), old.field(&http::header::LAST_MODIFIED))
+/// Whether a 304 is the answer to the validators of `old`, which only a 200 with one was asked for with.
+fn confirms(old: &StoredResponse, strength: Strength, answer: &HeaderMap) -> bool {
+    let (etag, modified) = (old.field(&ETAG), old.field(&LAST_MODIFIED));
+    let asked = old.status == StatusCode::OK && (etag.is_some() || modified.is_some());
+    // The origin may call a tag weak that it called strong before.
+    let weakened = strength == Strength::Strong && answer.contains_key(ETAG) && answer.get(ETAG) != etag;
+    asked && !weakened && validation::confirms(answer, etag, modified)
 }
 
 /// A client may shorten the lifetime, never lengthen it.

@@ -186,8 +186,12 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
             && named.as_ref().is_none_or(|names| names.contains(&&*decoded))
     };
     if by_origin {
-        // Nothing is dropped: not a byte is changed.
-        return Some(query::without(query, |name| !keep(name)).unwrap_or_else(|| query.to_owned()));
+        // Where nothing is dropped, not a byte is changed. Where all is, there is no query, as if none had been sent: the
+        // same response, and the same to a purge of its URL.
+        return match query::without(query, |name| !keep(name)) {
+            Some(kept) => (!kept.is_empty()).then_some(kept),
+            None => Some(query.to_owned()),
+        };
     }
     let mut kept: Vec<_> = query::pairs(query).filter(|pair| keep(pair.name)).collect();
     // By the decoded name: two spellings of one name are one name, whose values keep their order.

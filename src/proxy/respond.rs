@@ -146,7 +146,7 @@ impl Verdict {
         match self.reason {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
-            Reason::Expired | Reason::NoCacheStored | Reason::Validated => "stale",
+            Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored | Reason::Validated => "stale",
             Reason::Method | Reason::Write => "method",
             Reason::Bust
             | Reason::ClientRefresh

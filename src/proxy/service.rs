@@ -138,6 +138,11 @@ impl<S: Inner> Proxy<S> {
         let (lookup, variant) = self.shared.cache.lookup(store, &plan.keyed.key, &visit.parts.headers, now);
         // The key under which a variant is filled on its own, once it is known that there are variants.
         let (found, absent) = match lookup {
+            // Only for the few that are softly purged it matters who asks.
+            Lookup::Found(stored, Validity::StaleSince(_)) => {
+                let validity = self.shared.cache.check_for(&stored, visit.causer());
+                (Some((stored, validity)), Reason::Absent)
+            }
             Lookup::Found(stored, validity) => (Some((stored, validity)), Reason::Absent),
             Lookup::OtherVariants => (None, Reason::VaryMiss),
             Lookup::Absent => (None, Reason::Absent),

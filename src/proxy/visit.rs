@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
 use super::identify::Identified;
@@ -10,6 +12,7 @@ use super::shared::{Inner, Shared};
 use crate::clock::Now;
 use crate::config::Route;
 use crate::http::Body;
+use crate::purge::Causer;
 
 /// The caching service: a tower service over the application.
 pub struct Proxy<S> {
@@ -49,4 +52,13 @@ pub(super) struct Visit {
     pub(super) route: Arc<Route>,
     pub(super) who: Identified,
     pub(super) arrived: Now,
+}
+
+impl Visit {
+    /// Who causes the purges of this request, and reads fresh after them: the user, or whoever holds its credential.
+    pub(super) fn causer(&self) -> Option<Causer> {
+        let field = |name| self.parts.headers.get(name).map(HeaderValue::as_bytes);
+        let credential = || field(AUTHORIZATION).or_else(|| field(COOKIE)).map(Causer::credential);
+        Causer::user(&self.who.identity).or_else(credential)
+    }
 }

@@ -155,24 +155,29 @@ impl Coverage<'_> {
     }
 }
 
-/// The rows of a purge: where each is written, and which stripe it moves.
+/// The rows of a purge: where each is written.
 pub(super) struct Rows {
     pub(super) exact: Vec<u64>,
     pub(super) patterns: Vec<(u64, Pattern)>,
-    /// `None`: all stripes.
-    pub(super) stripes: Option<Vec<u8>>,
+}
+
+fn scopes(whose: &Where) -> Vec<Scope<'_>> {
+    match whose {
+        Where::All => vec![Scope::All],
+        Where::Tenant(name) => vec![Scope::Tenant(name), Scope::Public, Scope::Scopes],
+        Where::TenantOnly(name) => vec![Scope::Tenant(name), Scope::Scopes],
+    }
+}
+
+/// The stripes that a purge moves; `None`: all.
+pub(super) fn stripes(whose: &Where) -> Option<Vec<u8>> {
+    scopes(whose).iter().map(Scope::stripe).collect()
 }
 
 /// What a purge writes.
 pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
-    let scopes = match whose {
-        Where::All => vec![Scope::All],
-        Where::Tenant(name) => vec![Scope::Tenant(name), Scope::Public, Scope::Scopes],
-        Where::TenantOnly(name) => vec![Scope::Tenant(name), Scope::Scopes],
-    };
-    let mut rows = Rows { exact: Vec::new(), patterns: Vec::new(), stripes: None };
-    rows.stripes = scopes.iter().map(Scope::stripe).collect();
-    for scope in &scopes {
+    let mut rows = Rows { exact: Vec::new(), patterns: Vec::new() };
+    for scope in &scopes(whose) {
         let scope = scope.digest();
         for selector in selectors {
             match selector {

@@ -1,53 +1,32 @@
-//! The table of one node, and the verdict on a stored response.
+//! The fence of one node: the table that its purges are in, and the verdict on a stored response.
 //!
-//! Invariant 3 rests on orders of loads and stores, each marked where it stands: a row is in the table before `current`
-//! tells of it; a reader takes `current` before it looks at rows, and looks at the floor last; the floor is raised, with
-//! every stripe's `current`, before the rows below it go.
+//! Invariant 3 rests on orders of loads and stores. The three orders are lists of steps, [`APPLY`], [`LOOK`] and [`RAISE`]: the
+//! fence takes them one after the other, and the tests let anything happen in between, and show what breaks in another order.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::coverage::{STRIPES, Selector, Where, rows};
-use super::record::Receipt;
+use super::coverage::{STRIPES, stripes};
+use super::log::{LocalLog, PurgeLog};
+use super::record::{Causer, Purge, Receipt, Record};
+use super::table::{Limits, Table};
 use crate::clock::Now;
-use crate::key::PreparedState;
 use crate::policy::Validity;
 use crate::stored::{Position, Selectors};
-use crate::tag::Pattern;
-
-/// How large the table may grow before the floor is raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows of exact selectors.
-    pub rows: usize,
-    /// Patterns: each is looked at by every response whose stripe moved.
-    pub patterns: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { rows: 1 << 20, patterns: 1024 }
-    }
-}
-
-#[derive(Default)]
-struct Table {
-    exact: HashMap<u64, Position, PreparedState>,
-    patterns: Vec<(u64, Pattern, Position)>,
-}
 
 /// `current` of one stripe, alone on its cache line: tenants do not slow each other down.
 #[repr(align(64))]
 #[derive(Default)]
 struct Stripe(AtomicU64);
 
-/// The purge log of one process, and the fence over it.
+/// The follower of a purge log, and the fence over it.
 pub struct Fence {
     stripes: Vec<Stripe>,
     floor: AtomicU64,
     table: RwLock<Table>,
-    last: Mutex<Position>,
+    log: Box<dyn PurgeLog>,
+    /// The last record that is in force. Held while records are applied: one at a time, in the order of their numbers.
+    applied: Mutex<Position>,
     limits: Limits,
 }
 
@@ -57,105 +36,213 @@ impl Default for Fence {
     }
 }
 
+/// The steps by which a record comes into force. The row is in the table before `current` tells of it: otherwise a reader
+/// could find a response valid at a position whose row it never saw, and remember that.
+pub const APPLY: [fn(&Fence, &Record); 2] = [Fence::write_rows, Fence::publish];
+
+/// The steps of a look at a stored response. `current` first: a row that comes later is above it, so that a remembered
+/// verdict does not cover it. The floor last: rows that were freed between the steps are below it.
+pub const LOOK: [fn(&Fence, &mut Look<'_>); 3] =
+    [Fence::load_current, Fence::look_at_rows, Fence::look_at_floor];
+
+/// The steps by which the floor is raised. First every stripe, so that no fill begins below the floor; then the floor is
+/// published; the rows go last, when everything that they could cover is refused.
+pub const RAISE: [fn(&Fence, Position); 3] = [Fence::raise_current, Fence::publish_floor, Fence::free_rows];
+
+/// A look at a response: what is asked, and what came out so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// What covers it.
+    pub selectors: &'a Selectors,
+    /// The position at which it began, or at which it was last found valid.
+    pub from: Position,
+    /// Who looks: a soft purge that they caused is a hard one for them.
+    pub by: Option<Causer>,
+    /// `current` as it was loaded.
+    pub current: Position,
+    /// The verdict, which holds for `current`.
+    pub validity: Validity,
+}
+
+impl<'a> Look<'a> {
+    /// A look at a response that holds for `from`.
+    pub fn at(selectors: &'a Selectors, from: Position, by: Option<Causer>) -> Self {
+        Self { selectors, from, by, current: 0, validity: Validity::Valid }
+    }
+}
+
 impl Fence {
-    /// An empty log.
+    /// A fence over a log of this process, which is empty.
     pub fn new(limits: Limits) -> Self {
+        Self::over(Box::new(LocalLog::default()), limits)
+    }
+
+    /// A fence over any log, from its beginning.
+    pub fn over(log: Box<dyn PurgeLog>, limits: Limits) -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
             floor: AtomicU64::new(0),
             table: RwLock::default(),
-            last: Mutex::new(0),
+            log,
+            applied: Mutex::new(0),
             limits,
         }
+    }
+
+    fn stripe(&self, stripe: u8) -> &AtomicU64 {
+        &self.stripes[usize::from(stripe) % STRIPES].0
     }
 
     /// The last position that this stripe's readers were told of.
     #[inline]
     pub fn current(&self, stripe: u8) -> Position {
-        self.stripes[usize::from(stripe) % STRIPES].0.load(Ordering::SeqCst)
+        self.stripe(stripe).load(Ordering::SeqCst)
     }
 
-    /// Sequences one purge of all these selectors. When it returns, the purge is in force.
-    pub fn purge(&self, selectors: &[Selector], whose: &Where, now: Now) -> Receipt {
-        let rows = rows(selectors, whose);
-        // One purge at a time: positions are applied in their order.
-        let mut last = lock(&self.last);
-        let seq = *last + 1;
-        *last = seq;
-        {
-            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            for digest in rows.exact {
-                table.exact.insert(digest, seq);
+    /// The position below which nothing is valid.
+    pub fn floor(&self) -> Position {
+        self.floor.load(Ordering::SeqCst)
+    }
+
+    // ---- A purge.
+
+    /// Sequences a purge. When it returns, the purge is in force.
+    pub fn purge(&self, purge: Purge, now: Now) -> Receipt {
+        let receipt = self.log.append(purge, now);
+        // The purge is acknowledged after this node's own follower has applied it: this one, or one that was faster.
+        self.follow();
+        receipt
+    }
+
+    /// Applies what the log has.
+    pub fn follow(&self) {
+        let mut applied = lock(&self.applied);
+        let after = *applied;
+        self.log.follow(after, &mut |record| {
+            let gap = record.seq != *applied + 1;
+            APPLY.iter().for_each(|step| step(self, record));
+            *applied = record.seq;
+            if gap {
+                tracing::error!(seq = record.seq, "purges are missing: all stored responses are given up");
+                self.raise(record.seq);
             }
-            for (scope, pattern) in rows.patterns {
-                table.patterns.retain(|(s, p, _)| !(*s == scope && *p == pattern));
-                table.patterns.push((scope, pattern, seq));
-            }
-        }
-        // The row is in the table: only now may `current` tell of it.
-        self.publish(rows.stripes.as_deref(), seq);
-        self.bound(seq);
-        Receipt { id: random_id(), seq, time: now.wall }
-    }
-
-    fn publish(&self, stripes: Option<&[u8]>, seq: Position) {
-        match stripes {
-            None => self.stripes.iter().for_each(|s| s.0.store(seq, Ordering::SeqCst)),
-            Some(some) => some
-                .iter()
-                .for_each(|&s| self.stripes[usize::from(s) % STRIPES].0.store(seq, Ordering::SeqCst)),
+        });
+        if *applied > after {
+            self.bound();
         }
     }
 
-    /// Keeps the table bounded: when it has outgrown its limit, everything begun so far is given up.
-    fn bound(&self, seq: Position) {
-        let full = {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            table.exact.len() > self.limits.rows || table.patterns.len() > self.limits.patterns
-        };
-        if !full {
-            return;
-        }
-        tracing::warn!(
-            rows = self.limits.rows,
-            patterns = self.limits.patterns,
-            "the table of purges is full: all stored responses are given up and fetched anew"
-        );
-        // First every stripe is raised, so that no fill begins below the floor; then the floor is published; the rows go last.
-        self.publish(None, seq);
-        self.floor.store(seq, Ordering::SeqCst);
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.exact.retain(|_, at| *at > seq);
-        table.patterns.retain(|(_, _, at)| *at > seq);
-        table.exact.shrink_to_fit();
+    /// A step of [`APPLY`].
+    pub fn write_rows(&self, record: &Record) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).write(record);
     }
 
-    /// The verdict on a response with these selectors whose fill began at `begun_at`, and the position it holds for.
-    pub fn check(&self, selectors: &Selectors, begun_at: Position) -> (Validity, Position) {
-        // `current` first: a row that comes later is above it, and the remembered verdict does not cover it.
+    /// A step of [`APPLY`].
+    pub fn publish(&self, record: &Record) {
+        match stripes(&record.purge.whose) {
+            None => self.raise_current(record.seq),
+            Some(some) => some.iter().for_each(|&stripe| {
+                self.stripe(stripe).fetch_max(record.seq, Ordering::SeqCst);
+            }),
+        }
+    }
+
+    // ---- The verdict.
+
+    /// The verdict on a response that holds for `from`: where its fill began, or where it was last found valid; and the
+    /// position that the verdict holds for.
+    pub fn check(&self, selectors: &Selectors, from: Position, by: Option<Causer>) -> (Validity, Position) {
         let current = self.current(selectors.stripe);
-        if begun_at >= current {
+        if from >= current {
             return (Validity::Valid, current);
         }
-        let purged = {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            let exact = selectors.exact.iter().any(|d| table.exact.get(d).is_some_and(|at| *at > begun_at));
-            exact
-                || table.patterns.iter().any(|(scope, pattern, at)| {
-                    *at > begun_at
-                        && selectors.scopes.contains(scope)
-                        && selectors.tags.iter().any(|tag| pattern.covers(tag))
-                })
-        };
-        // The floor last: rows that were freed meanwhile are below it.
-        let below = begun_at < self.floor.load(Ordering::SeqCst);
-        (if purged || below { Validity::Purged } else { Validity::Valid }, current)
+        let mut look = Look::at(selectors, from, by);
+        LOOK.iter().for_each(|step| step(self, &mut look));
+        (look.validity, look.current)
+    }
+
+    /// A step of [`LOOK`].
+    pub fn load_current(&self, look: &mut Look<'_>) {
+        look.current = self.current(look.selectors.stripe);
+    }
+
+    /// A step of [`LOOK`].
+    pub fn look_at_rows(&self, look: &mut Look<'_>) {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        look.validity = look.validity.worse(table.judge(look.selectors, look.from, look.by));
+    }
+
+    /// A step of [`LOOK`].
+    pub fn look_at_floor(&self, look: &mut Look<'_>) {
+        if look.from < self.floor() {
+            look.validity = Validity::Purged;
+        }
+    }
+
+    // ---- The floor.
+
+    /// Begins a sweep: everything that begins from now on begins at the returned position or above, and a response that is
+    /// looked at from now on and found valid holds for it.
+    pub fn begin_sweep(&self) -> Position {
+        let applied = lock(&self.applied);
+        self.raise_current(*applied);
+        *applied
+    }
+
+    /// Ends a sweep: nothing that is worth keeping holds for less than `oldest`.
+    pub fn end_sweep(&self, oldest: Position) {
+        let applied = lock(&self.applied);
+        self.raise(oldest.min(*applied));
+    }
+
+    /// Raises the floor. The caller holds `applied`, so that `current` never tells of rows that are not there yet.
+    fn raise(&self, floor: Position) {
+        if floor > self.floor() {
+            RAISE.iter().for_each(|step| step(self, floor));
+        }
+    }
+
+    /// A step of [`RAISE`].
+    pub fn raise_current(&self, to: Position) {
+        self.stripes.iter().for_each(|stripe| {
+            stripe.0.fetch_max(to, Ordering::SeqCst);
+        });
+    }
+
+    /// A step of [`RAISE`].
+    pub fn publish_floor(&self, floor: Position) {
+        self.floor.fetch_max(floor, Ordering::SeqCst);
+    }
+
+    /// A step of [`RAISE`].
+    pub fn free_rows(&self, floor: Position) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).free(floor);
+    }
+
+    /// Keeps the table bounded: when it has outgrown its limit, the older half of it is given up, and with it whatever was not
+    /// found valid since.
+    fn bound(&self) {
+        loop {
+            let floor = {
+                let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+                if !table.is_full(&self.limits) {
+                    return;
+                }
+                table.early_floor(&self.limits)
+            };
+            tracing::warn!(
+                rows = self.limits.rows,
+                patterns = self.limits.patterns,
+                floor,
+                "the table of purges is full: responses that are older than half of it are given up"
+            );
+            self.raise(floor);
+        }
     }
 
     /// The number of rows, for statistics.
     pub fn rows(&self) -> usize {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.exact.len() + table.patterns.len()
+        self.table.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -164,19 +251,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn random_id() -> String {
-    let mut bytes = [0_u8; 12];
-    // Without randomness the id is all zeros: it names the purge for people, nothing rests on it.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::coverage::Coverage;
+    use super::super::coverage::{Coverage, Selector, Where};
     use super::*;
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
     use crate::identity::{Kind, Tenant};
     use crate::key::{CacheKey, KeyParts, Owner};
+    use crate::tag::Pattern;
 
     fn tenant(name: &str, scope: bool) -> Owner {
         Owner::Tenant(Tenant { name: name.into(), kind: Kind::Verified, scope })
@@ -202,8 +286,20 @@ mod tests {
         Selector::Url { authority: "shop".into(), target: target.into() }
     }
 
+    fn now(seconds: u64) -> Now {
+        Now { mono: Duration::from_secs(seconds), wall: Duration::from_secs(1_000 + seconds) }
+    }
+
+    fn hard(fence: &Fence, selectors: &[Selector], whose: &Where) -> Receipt {
+        fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), now(0))
+    }
+
+    fn soft(fence: &Fence, selectors: &[Selector], by: Option<Causer>, seconds: u64) -> Receipt {
+        fence.purge(Purge::soft(selectors.to_vec(), Where::All, by), now(seconds))
+    }
+
     fn purged(fence: &Fence, selectors: &Selectors, begun_at: Position) -> bool {
-        fence.check(selectors, begun_at).0 == Validity::Purged
+        fence.check(selectors, begun_at, None).0 == Validity::Purged
     }
 
     #[test]
@@ -213,7 +309,7 @@ mod tests {
         let page = response(&owner, "/a", &[]);
         let begun = fence.current(page.stripe);
         assert!(!purged(&fence, &page, begun));
-        fence.purge(&[url("/a")], &Where::All);
+        hard(&fence, &[url("/a")], &Where::All);
         assert!(purged(&fence, &page, begun));
         assert!(!purged(&fence, &page, fence.current(page.stripe)));
         assert!(!purged(&fence, &response(&owner, "/b", &[]), begun));
@@ -222,7 +318,7 @@ mod tests {
     #[test]
     fn a_tenants_purge_covers_its_own_the_public_and_the_scopes_and_no_other_tenant() {
         let fence = Fence::default();
-        fence.purge(&[url("/a")], &Where::Tenant("acme".into()));
+        hard(&fence, &[url("/a")], &Where::Tenant("acme".into()));
         assert!(purged(&fence, &response(&tenant("acme", false), "/a", &[]), 0));
         assert!(purged(&fence, &response(&Owner::Public, "/a", &[]), 0));
         assert!(purged(&fence, &response(&tenant("GLOBAL", true), "/a", &[]), 0));
@@ -232,11 +328,11 @@ mod tests {
     #[test]
     fn everything_of_a_tenant_leaves_public_responses_and_others_alone() {
         let fence = Fence::default();
-        fence.purge(&[Selector::Everything], &Where::TenantOnly("acme".into()));
+        hard(&fence, &[Selector::Everything], &Where::TenantOnly("acme".into()));
         assert!(purged(&fence, &response(&tenant("acme", false), "/x", &[]), 0));
         assert!(!purged(&fence, &response(&Owner::Public, "/x", &[]), 0));
         assert!(!purged(&fence, &response(&tenant("other", false), "/x", &[]), 0));
-        fence.purge(&[Selector::Everything], &Where::All);
+        hard(&fence, &[Selector::Everything], &Where::All);
         assert!(purged(&fence, &response(&tenant("other", false), "/x", &[]), 0));
     }
 
@@ -245,13 +341,13 @@ mod tests {
         let fence = Fence::default();
         let mine = response(&tenant("acme", false), "/d", &["dashboard:metrics"]);
         let theirs = response(&tenant("other", false), "/d", &["dashboard:metrics"]);
-        fence.purge(&[Selector::Pattern(Pattern::new("dashboard"))], &Where::Tenant("acme".into()));
+        hard(&fence, &[Selector::Pattern(Pattern::new("dashboard"))], &Where::Tenant("acme".into()));
         assert!(purged(&fence, &mine, 0) && !purged(&fence, &theirs, 0));
-        fence.purge(&[Selector::Tag("dashboard:metrics".into())], &Where::All);
+        hard(&fence, &[Selector::Tag("dashboard:metrics".into())], &Where::All);
         assert!(purged(&fence, &theirs, 0));
         // A tag is a name: no wild card, no prefix.
         let star = response(&tenant("other", false), "/d", &["*"]);
-        fence.purge(&[Selector::Tag("*".into())], &Where::All);
+        hard(&fence, &[Selector::Tag("*".into())], &Where::All);
         assert!(purged(&fence, &star, 2) && !purged(&fence, &theirs, 2));
     }
 
@@ -260,9 +356,9 @@ mod tests {
         let owner = tenant("acme", false);
         for covering in [Selector::Route("pages".into()), Selector::Store(0)] {
             let fence = Fence::default();
-            fence.purge(&[Selector::Route("others".into()), Selector::Store(1)], &Where::All);
+            hard(&fence, &[Selector::Route("others".into()), Selector::Store(1)], &Where::All);
             assert!(!purged(&fence, &response(&owner, "/a", &[]), 0));
-            fence.purge(&[covering], &Where::All);
+            hard(&fence, &[covering], &Where::All);
             assert!(purged(&fence, &response(&owner, "/a", &[]), 0));
         }
     }
@@ -271,13 +367,102 @@ mod tests {
     fn a_full_table_gives_up_what_began_before_and_never_forgets_a_purge() {
         let fence = Fence::new(Limits { rows: 10, patterns: 2 });
         let owner = tenant("acme", false);
-        let first = response(&owner, "/0", &[]);
+        let first = response(&owner, "/0", &["a:b"]);
         for n in 0..40 {
-            fence.purge(&[url(&format!("/{n}"))], &Where::All);
+            let target = format!("/{n}");
+            hard(&fence, &[url(&target)], &Where::All);
+            soft(&fence, &[url(&target), Selector::Pattern(Pattern::new(&target))], None, 1);
             assert!(purged(&fence, &first, 0));
+            let begun_before = fence.current(first.stripe) - 2;
+            assert!(purged(&fence, &response(&owner, &target, &[]), begun_before));
         }
-        assert!(fence.rows() <= 11);
+        assert!(fence.rows() <= 12 && fence.floor() > 0);
         // A stripe that no purge touched cannot begin a fill below the floor either.
         assert!(!purged(&fence, &first, fence.current(first.stripe)));
+    }
+
+    #[test]
+    fn a_full_table_keeps_what_was_found_valid_since_its_older_half() {
+        let fence = Fence::new(Limits { rows: 100, patterns: 2 });
+        let page = response(&tenant("acme", false), "/page", &[]);
+        let mut from = 0;
+        for n in 0..1_000 {
+            hard(&fence, &[url(&format!("/{n}"))], &Where::All);
+            let (validity, at) = fence.check(&page, from, None);
+            assert_eq!(validity, Validity::Valid, "after {n} purges of other pages");
+            from = at;
+        }
+        assert!(fence.rows() <= 100 && fence.floor() > 900);
+    }
+
+    #[test]
+    fn a_soft_purge_makes_stale_and_is_a_hard_one_for_whoever_caused_it() {
+        let fence = Fence::default();
+        let page = response(&tenant("acme", false), "/a", &[]);
+        let causer = Causer::credential(b"me");
+        let receipt = soft(&fence, &[url("/a")], Some(causer), 7);
+        assert_eq!((receipt.seq, receipt.time), (1, Duration::from_secs(1_007)));
+        let stale = Validity::StaleSince(Duration::from_secs(7));
+        assert_eq!(fence.check(&page, 0, None), (stale, 1));
+        assert_eq!(fence.check(&page, 0, Some(Causer::credential(b"you"))).0, stale);
+        assert_eq!(fence.check(&page, 0, Some(causer)).0, Validity::Purged);
+        assert_eq!(fence.check(&page, 1, Some(causer)).0, Validity::Valid);
+        hard(&fence, &[Selector::Everything], &Where::All);
+        soft(&fence, &[url("/a")], None, 9);
+        assert!(purged(&fence, &page, 1), "softened");
+    }
+
+    #[test]
+    fn a_sweep_frees_the_rows_that_nothing_has_to_fear() {
+        let fence = Fence::default();
+        let page = response(&tenant("acme", false), "/page", &[]);
+        for n in 0..1_000 {
+            hard(
+                &fence,
+                &[url(&format!("/{n}")), Selector::Pattern(Pattern::new(&n.to_string()))],
+                &Where::All,
+            );
+        }
+        let begun = fence.begin_sweep();
+        assert_eq!(begun, 1_000);
+        let (validity, at) = fence.check(&page, 10, None);
+        assert_eq!((validity, at), (Validity::Valid, 1_000));
+        hard(&fence, &[url("/page")], &Where::All);
+        fence.end_sweep(at);
+        assert_eq!((fence.rows(), fence.floor()), (1, 1_000));
+        assert!(purged(&fence, &page, at), "the purge after the sweep's beginning is forgotten");
+        assert!(purged(&fence, &response(&Owner::Public, "/other", &[]), 999), "valid below the floor");
+        fence.end_sweep(5);
+        assert_eq!(fence.floor(), 1_000, "the floor never sinks");
+    }
+
+    /// A log that lost a record.
+    struct Gappy(Mutex<VecDeque<Record>>);
+
+    impl PurgeLog for Gappy {
+        fn append(&self, purge: Purge, time: Now) -> Receipt {
+            let mut records = self.0.lock().unwrap();
+            let seq = records.back().map_or(0, |last| last.seq) + 1;
+            let record = Record { seq, id: String::new(), purge, time };
+            records.push_back(record);
+            records.back().unwrap().receipt()
+        }
+
+        fn follow(&self, after: Position, apply: &mut dyn FnMut(&Record)) {
+            let records = self.0.lock().unwrap().clone();
+            records.iter().filter(|record| record.seq > after && record.seq != 2).for_each(apply);
+        }
+    }
+
+    #[test]
+    fn where_records_are_missing_everything_before_is_given_up() {
+        let fence = Fence::over(Box::new(Gappy(Mutex::default())), Limits::default());
+        let page = response(&tenant("acme", false), "/page", &[]);
+        hard(&fence, &[url("/a")], &Where::All);
+        assert!(!purged(&fence, &page, 0));
+        hard(&fence, &[url("/page")], &Where::All);
+        hard(&fence, &[url("/b")], &Where::All);
+        assert!(purged(&fence, &page, 1));
+        assert!(!purged(&fence, &page, fence.current(page.stripe)));
     }
 }

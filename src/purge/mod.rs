@@ -6,8 +6,13 @@
 
 pub mod coverage;
 mod fence;
+mod log;
 mod record;
+mod row;
+mod table;
 
 pub use coverage::{Coverage, Mode, Selector, Where};
-pub use fence::{Fence, Limits};
-pub use record::{Causer, Purge, Receipt};
+pub use fence::{APPLY, Fence, LOOK, Look, RAISE};
+pub use log::{LocalLog, PurgeLog};
+pub use record::{Causer, Purge, Receipt, Record};
+pub use table::Limits;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::coverage::{Mode, Selector, Where};
+use crate::clock::Now;
 use crate::identity::Identity;
 use crate::key::digest;
 use crate::stored::Position;
@@ -65,4 +66,24 @@ pub struct Receipt {
     pub seq: Position,
     /// When it was sequenced: wall time since the Unix epoch.
     pub time: Duration,
+}
+
+/// A purge with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place: one more than that of the record before.
+    pub seq: Position,
+    /// A random id.
+    pub id: String,
+    /// What was asked for.
+    pub purge: Purge,
+    /// When it was sequenced. Later records have no earlier times.
+    pub time: Now,
+}
+
+impl Record {
+    /// What the purge answers with.
+    pub fn receipt(&self) -> Receipt {
+        Receipt { id: self.id.clone(), seq: self.seq, time: self.time.wall }
+    }
 }

@@ -6,7 +6,7 @@ use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::ordered::OrderedStore;
-use super::{Backend, Stats, StoreError};
+use super::{Backend, Seen, Stats, StoreError};
 use crate::clock::Now;
 use crate::config::{Capacity, Eviction, Store as StoreConfig};
 use crate::key::{CacheKey, PreparedState};
@@ -138,6 +138,23 @@ impl Backend for MemoryStore {
         match &self.kept {
             Kept::Scan(cache) => cache.clear(),
             Kept::Ordered(store) => store.clear(),
+        }
+    }
+
+    fn visit(&self, see: &mut dyn FnMut(&CacheKey, &Entry) -> Seen) -> bool {
+        match &self.kept {
+            Kept::Scan(cache) => {
+                // The iterator locks a shard for one entry at a time, and an entry keeps its place for as long as it stays.
+                for (key, entry) in cache.iter() {
+                    match see(&key, &entry) {
+                        Seen::Keep => {}
+                        Seen::Remove => drop(cache.remove_if(&key, |present| present.is_same(&entry))),
+                        Seen::Stop => return false,
+                    }
+                }
+                true
+            }
+            Kept::Ordered(store) => store.visit(see),
         }
     }
 

@@ -45,6 +45,17 @@ pub struct Stats {
     pub capacity: u64,
 }
 
+/// What becomes of an entry that was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It stays.
+    Keep,
+    /// It goes, unless another has taken its place meanwhile.
+    Remove,
+    /// It stays, and no more are shown.
+    Stop,
+}
+
 /// A place for entries. Larder brings [`MemoryStore`]; a program that uses the library may bring its own (C1).
 ///
 /// All methods are called on the request path: they must not block. An error of `put` costs the entry, never the page.
@@ -63,6 +74,14 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Forgets everything.
     fn clear(&self);
+
+    /// Shows every entry to `see`, which says whether it stays. Nobody is held up by it for longer than one entry takes.
+    /// Entries that are put meanwhile may be left out. Returns whether every other entry was seen; a backend that cannot
+    /// go through its entries need not: the table of purges is then freed by its limit only.
+    fn visit(&self, see: &mut dyn FnMut(&CacheKey, &Entry) -> Seen) -> bool {
+        let _ = see;
+        false
+    }
 
     /// Figures for the operator.
     fn stats(&self) -> Stats;

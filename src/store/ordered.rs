@@ -5,8 +5,10 @@
 //! order pays for it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Seen;
 use crate::clock::Now;
 use crate::config::Eviction;
 use crate::key::{CacheKey, PreparedState};
@@ -44,6 +46,9 @@ impl Ord for KeyByHash {
         self.0.hash64().cmp(&other.0.hash64())
     }
 }
+
+/// How many entries a visit takes out under one lock.
+const CHUNK: usize = 32;
 
 /// A store with a strict order of eviction. It is one shard: the order holds for the whole store.
 pub(super) struct OrderedStore {
@@ -106,6 +111,29 @@ impl OrderedStore {
         drop(old);
     }
 
+    /// In the order of rank. An entry that is used meanwhile moves on, and is seen later, perhaps once more.
+    pub(super) fn visit(&self, see: &mut dyn FnMut(&CacheKey, &Entry) -> Seen) -> bool {
+        let mut last = None;
+        // With much use an entry may be seen again and again: more than twice as many as there are is no pass.
+        let mut left = self.size().0.saturating_mul(2).saturating_add(CHUNK as u64);
+        loop {
+            let chunk = self.lock().after(last.as_ref());
+            let Some((_, rank)) = chunk.last() else { return true };
+            last = Some(rank.clone());
+            for (entry, (_, KeyByHash(key))) in &chunk {
+                match see(key, entry) {
+                    Seen::Keep => {}
+                    Seen::Remove => self.lock().forget_same(key, entry),
+                    Seen::Stop => return false,
+                }
+            }
+            left = left.saturating_sub(chunk.len() as u64);
+            if left == 0 {
+                return false;
+            }
+        }
+    }
+
     pub(super) fn size(&self) -> (u64, u64) {
         let inner = self.lock();
         (inner.slots.len() as u64, inner.weight)
@@ -113,6 +141,19 @@ impl OrderedStore {
 }
 
 impl Inner {
+    /// The entries after a rank, as many as are taken at a time.
+    fn after(&self, last: Option<&(Rank, KeyByHash)>) -> Vec<(Entry, (Rank, KeyByHash))> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let ranks = self.by_rank.range((from, Bound::Unbounded)).take(CHUNK);
+        ranks.filter_map(|at| Some((self.slots.get(&at.1.0)?.entry.clone(), at.clone()))).collect()
+    }
+
+    fn forget_same(&mut self, key: &CacheKey, entry: &Entry) {
+        if self.slots.get(key).is_some_and(|slot| slot.entry.is_same(entry)) {
+            let _ = self.forget(key);
+        }
+    }
+
     fn forget(&mut self, key: &CacheKey) -> Option<Slot> {
         let slot = self.slots.remove(key)?;
         self.by_rank.remove(&(slot.rank, KeyByHash(key.clone())));

@@ -1,9 +1,11 @@
 //! Isolation: no byte produced for one reaches another.
 
+use std::sync::{Arc, Mutex};
+
 use http::Request;
 use larder::http::Body;
 
-use super::support::{World, get, reply, token};
+use super::support::{World, get, reply, settle, token};
 
 const PUBLIC: &str = "
 tiers: { short: { ttl: 10s }, origin: {} }
@@ -103,4 +105,69 @@ async fn who_waits_for_a_fill_that_found_another_variant_stored_gets_their_own()
     world.get("/rfc", &[("x-who", "bee")]).await;
     let (ant, bee) = tokio::join!(ant, bee);
     assert_eq!((ant.text(), bee.text()), ("for ant", "for bee"));
+}
+
+const ASKED: &str = "
+identity:
+  ask: { origin: app, path: /whoami, tenant: X-Tenant, remember: 30s }
+  tenant: [{ ask: tenant }]
+tiers: { short: { ttl: 10s } }
+routes:
+  - { name: dash, path: /dash, origin: app, tier: short, share: tenant, override: [\"Vary: Cookie\"] }
+  - { name: rest, path: '/{*rest}', origin: app }
+";
+
+#[tokio::test]
+async fn an_answer_to_a_credential_that_became_somebody_else_meanwhile_is_not_shared() {
+    let (gate, owner) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(Mutex::new("ant")));
+    let (held, whose) = (gate.clone(), owner.clone());
+    let world = World::new(ASKED, move |request: Request<Body>| {
+        let (gate, whose) = (held.clone(), whose.clone());
+        async move {
+            let first = request.headers()["cookie"] == "s=1";
+            let now = || if first { *whose.lock().unwrap() } else { "ant" };
+            match request.uri().path() {
+                "/whoami" => reply(200, &[("x-tenant", now())], ""),
+                "/login" => {
+                    *whose.lock().unwrap() = "bee";
+                    reply(200, &[], "")
+                }
+                _ => {
+                    gate.acquire().await.unwrap().forget();
+                    reply(200, &[], if now() == "ant" { "of ant" } else { "of bee" })
+                }
+            }
+        }
+    });
+    let first = tokio::spawn(world.send(get("/dash", &[("cookie", "s=1")])));
+    settle().await;
+    let second = tokio::spawn(world.send(get("/dash", &[("cookie", "s=2")])));
+    settle().await;
+    let mut login = get("/login", &[("cookie", "s=1")]);
+    *login.method_mut() = http::Method::POST;
+    world.send(login).await;
+    gate.add_permits(10);
+    assert_eq!(second.await.unwrap().text(), "of ant");
+    assert_eq!(first.await.unwrap().text(), "of bee");
+    assert_eq!(world.get("/dash", &[("cookie", "s=2")]).await.text(), "of ant");
+    assert_eq!(world.get("/dash", &[("cookie", "s=2")]).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn a_304_that_speaks_of_another_response_never_refreshes_the_stored_one() {
+    let world = World::new(PUBLIC, async |request: Request<Body>| {
+        let first = !request.headers().contains_key("if-none-match");
+        let asked_before = request.headers().contains_key("x-again");
+        if first && !asked_before {
+            reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], "old")
+        } else {
+            reply(304, &[("etag", "\"2\"")], "")
+        }
+    });
+    world.get("/rfc", &[]).await;
+    world.clock.advance(std::time::Duration::from_secs(60));
+    let got = world.get("/rfc", &[("x-again", "1")]).await;
+    assert_ne!((got.status.as_u16(), got.body.as_deref()), (200, Ok("old")), "{got:?}");
+    world.clock.advance(std::time::Duration::from_secs(60));
+    assert_ne!(world.get("/rfc", &[("x-again", "1")]).await.x_cache(), "HIT");
 }

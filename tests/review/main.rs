@@ -5,5 +5,6 @@
 mod fills;
 mod isolation;
 mod order;
+mod purge;
 #[allow(unreachable_pub)]
 mod support;

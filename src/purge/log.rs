@@ -1,0 +1,96 @@
+//! The purge log: where purges get their order. A node follows it and applies what it reads to its table.
+//!
+//! Invariants: the numbers of records are those from 1 on without a gap; a record is readable before `append` returns,
+//! so that a node that follows after it has appended has applied its own record.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::record::{Purge, Receipt, Record};
+use crate::clock::Now;
+use crate::stored::Position;
+
+/// A log of purges.
+pub trait PurgeLog: Send + Sync + 'static {
+    /// Gives a purge its place. It is in force on a node once that node has followed the log this far.
+    fn append(&self, purge: Purge, now: Now) -> Receipt;
+
+    /// Hands over every record after `after`, in the order of their numbers. What was handed over may be forgotten: a log
+    /// has one follower in each process, which calls this for one position at a time.
+    fn follow(&self, after: Position, apply: &mut dyn FnMut(&Record));
+}
+
+/// The log of a single process. It keeps a record until the record was handed over.
+#[derive(Default)]
+pub struct LocalLog(Mutex<Records>);
+
+#[derive(Default)]
+struct Records {
+    last: Position,
+    time: Option<Now>,
+    waiting: VecDeque<Record>,
+}
+
+impl LocalLog {
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        // Whole at every point at which a panic could leave it: a number without a record shows as a gap.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PurgeLog for LocalLog {
+    fn append(&self, purge: Purge, now: Now) -> Receipt {
+        let id = random_id();
+        let mut records = self.lock();
+        records.last += 1;
+        // Who read the clock earlier may come later: the times of records never run backwards.
+        let time = records.time.filter(|last| last.mono > now.mono).unwrap_or(now);
+        records.time = Some(time);
+        let record = Record { seq: records.last, id, purge, time };
+        let receipt = record.receipt();
+        records.waiting.push_back(record);
+        receipt
+    }
+
+    fn follow(&self, after: Position, apply: &mut dyn FnMut(&Record)) {
+        loop {
+            // Not under the lock: what is applied may take its time, and others append meanwhile.
+            let Some(record) = self.lock().waiting.pop_front() else { return };
+            if record.seq > after {
+                apply(&record);
+            }
+        }
+    }
+}
+
+fn random_id() -> String {
+    let mut bytes = [0_u8; 12];
+    // Without randomness the id is all zeros: it names the purge for people, nothing rests on it.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::purge::{Selector, Where};
+    use std::time::Duration;
+
+    #[test]
+    fn records_come_once_in_order_and_their_times_never_run_backwards() {
+        let (log, clock) = (LocalLog::default(), Clock::manual(Duration::from_secs(1_000)));
+        let early = clock.now();
+        clock.advance(Duration::from_secs(5));
+        let purge = Purge::hard(vec![Selector::Everything], Where::All);
+        let first = log.append(purge.clone(), clock.now());
+        let second = log.append(purge, early);
+        assert_eq!((first.seq, second.seq), (1, 2));
+        assert_ne!(first.id, second.id);
+        let mut seen = Vec::new();
+        log.follow(0, &mut |record| seen.push((record.receipt(), record.time)));
+        assert_eq!(seen.iter().map(|(receipt, _)| receipt.clone()).collect::<Vec<_>>(), [first, second]);
+        assert_eq!(seen[1].1, clock.now());
+        log.follow(2, &mut |_| panic!("handed over twice"));
+    }
+}
