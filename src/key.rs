@@ -4,12 +4,16 @@
 //! bytes. Stores compare the whole of it; the hash only finds the place, and is keyed with random numbers of this
 //! process so that nobody can aim requests at one place (SipHash).
 
+mod view;
+
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use siphasher::sip::SipHasher13;
 
 use crate::identity::{Identity, Kind, Tenant, User};
+
+pub use view::KeyView;
 
 /// The longest key, in bytes. A request whose key would be longer is passed.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;

@@ -2,6 +2,7 @@
 
 mod body;
 mod fill;
+mod inspect;
 mod order;
 mod sweep;
 mod uncacheable;
@@ -20,6 +21,7 @@ use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
 pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
+pub use inspect::Shown;
 pub use sweep::Swept;
 
 /// A handle; cheap to clone.

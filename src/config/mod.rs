@@ -86,6 +86,8 @@ pub struct Token {
     pub name: String,
     /// What it may do.
     pub role: AdminRole,
+    /// The only tenant whose entries it sees and purges; `None`: everybody's.
+    pub tenant: Option<Arc<str>>,
     /// The token itself.
     pub secret: Secret,
 }
@@ -390,6 +392,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Which origin: an index into [`Config::origins`].
     pub origin: usize,
+    /// Whether any answer of the application may purge, not only one to a write.
+    pub purge_on_any: bool,
     /// How it is cached; `None`: passed through, never stored.
     pub caching: Option<Arc<Caching>>,
 }

@@ -1,10 +1,13 @@
-//! Leaves of HTTP: the body type, field lists, connection-specific fields, cookies, queries, the peer of a connection.
+//! Leaves of HTTP: the body type, field lists, connection-specific fields, structured fields, cookies, queries, references,
+//! the peer of a connection.
 
 pub mod body;
 pub mod cookies;
 pub mod fields;
 pub mod peer;
 pub mod query;
+pub mod reference;
+pub mod structured;
 
 pub use body::Body;
 pub use peer::Peer;

@@ -9,6 +9,7 @@ use http::{HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job};
+use super::invalidation::Purging;
 use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
@@ -84,6 +85,7 @@ impl<S: Inner> Proxy<S> {
             max_ttl: plan.asked.max_ttl,
             generation: visit.who.generation.clone(),
             whole: busting,
+            purging: visit.route.purge_on_any.then(|| Purging::of(visit)),
         };
         (job, request.dropped_credential)
     }

@@ -17,9 +17,11 @@ use tokio::sync::oneshot;
 
 use super::exceptions::{Answer, rule};
 use super::identify::Generation;
+use super::invalidation::Purging;
 use super::keyed::Keyed;
 use super::origin::CloseDelimited;
 use super::shared::{Inner, Shared};
+use super::tags::{self, Said};
 use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
@@ -29,7 +31,7 @@ use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Decision, Freshness, Reason, Validity, decide, storable, validation, vary};
-use crate::stored::StoredResponse;
+use crate::stored::{Selectors, StoredResponse};
 
 /// What is to be fetched, for whom, and how it is kept.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub(super) struct Job {
     pub(super) generation: Option<Generation>,
     /// The stored response may not be used, nor its validator.
     pub(super) whole: bool,
+    /// Whose entries the answer may purge, where the route lets any answer purge.
+    pub(super) purging: Option<Purging>,
 }
 
 /// The answer that may not be shared, for the one who led.
@@ -69,6 +73,8 @@ struct Head {
     received: Now,
     /// Its end is that of the connection: nobody can say whether it is whole.
     close_delimited: bool,
+    /// The tags of the response, or why it cannot have them all.
+    tags: Result<Vec<Arc<str>>, Reason>,
 }
 
 impl<S: Inner> FillTask<S> {
@@ -153,11 +159,29 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
+        let said = tags::take(&mut parts.headers);
+        let (status, headers) = (parts.status, parts.headers);
+        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED));
+        if let Some(purging) = &self.job.purging {
+            purging.answered(&self.shared, &said);
+        }
         let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
-        Ok((
-            Head { status: parts.status, headers: parts.headers, requested, received, close_delimited },
-            body,
-        ))
+        Ok((Head { status, headers, requested, received, close_delimited, tags }, body))
+    }
+
+    /// The tags of the route and of the answer; a 304 that names none leaves those of `old` as they are.
+    fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
+        let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
+        let answer = kept.or(said.tags.as_deref()).unwrap_or_default();
+        tags::together(&self.job.keyed.tags, answer).inspect_err(|_| {
+            tracing::warn!(
+                route = self.job.keyed.route.name,
+                url = self.job.keyed.target,
+                most = crate::tag::MAX_TAGS,
+                longest = crate::tag::MAX_TAG_BYTES,
+                "more or longer tags than are kept: the response is not stored, because it could not be purged"
+            );
+        })
     }
 
     async fn answered(self, begun: Begun, head: Head, body: Body) {
@@ -177,6 +201,9 @@ impl<S: Inner> FillTask<S> {
         }
         if head.close_delimited {
             return Err(Reason::CloseDelimited);
+        }
+        if let Err(reason) = head.tags {
+            return Err(reason);
         }
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
@@ -270,7 +297,7 @@ impl<S: Inner> FillTask<S> {
             headers: head.headers.clone(),
             vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
             variant: variant.as_ref().map(|(_, key)| key.clone()),
-            selectors: self.job.keyed.coverage().selectors(self.job.keyed.tags.clone()),
+            selectors: self.selectors(&head),
             body: content.clone(),
             stored: !too_large,
         })));
@@ -309,8 +336,12 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
+    fn selectors(&self, head: &Head) -> Selectors {
+        self.job.keyed.coverage().selectors(head.tags.clone().unwrap_or_default())
+    }
+
     fn stored(&self, begun: Begun, head: &Head, freshness: Freshness, body: Bytes) -> StoredResponse {
-        let selectors = self.job.keyed.coverage().selectors(self.job.keyed.tags.clone());
+        let selectors = self.selectors(head);
         let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
         StoredResponse::new(
             head.status,

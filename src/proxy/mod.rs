@@ -1,12 +1,14 @@
 //! The request path: sanitize, route, identify, key, lookup, decide, fill, respond. `service` is the list of the steps.
 
 mod access_log;
+pub mod audit;
 pub mod event;
 mod exceptions;
 mod explain;
 mod fetch;
 mod fill;
 pub mod identify;
+mod invalidation;
 mod keyed;
 pub mod origin;
 mod origin_request;
@@ -16,8 +18,10 @@ mod rescue;
 mod respond;
 pub mod route;
 pub mod sanitize;
+pub mod selection;
 mod service;
 mod shared;
+pub mod tags;
 mod tee;
 mod told;
 mod visit;

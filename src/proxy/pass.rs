@@ -2,11 +2,13 @@
 
 use http::{Request, Response};
 
+use super::invalidation::Purging;
 use super::origin::Upstream;
 use super::origin_request::pass_request;
 use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache};
 use super::shared::Inner;
+use super::tags::{self, Said};
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use super::write::Pending;
@@ -23,8 +25,12 @@ impl<S: Inner> Proxy<S> {
         let credential = self.shared.identifier.credential(&visit.parts);
         // A logout is a GET in some applications: the guard ends the credential before and after.
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
+        let purging = visit.route.purge_on_any.then(|| Purging::of(&visit));
         match self.clone().send_as_is(visit).await {
-            Ok(response) => {
+            Ok((response, said)) => {
+                if let Some(purging) = purging {
+                    purging.answered(&self.shared, &said);
+                }
                 if let Some(credential) = credential {
                     self.shared.identifier.set_cookie(&credential, response.headers());
                 }
@@ -40,13 +46,15 @@ impl<S: Inner> Proxy<S> {
         }
     }
 
-    /// Sends the client's own request to the origin of its route.
-    pub(super) async fn send_as_is(mut self, visit: Visit) -> Result<Response<Body>, Error> {
+    /// Sends the client's own request to the origin of its route. What the answer says to Larder alone is taken out of it.
+    pub(super) async fn send_as_is(mut self, visit: Visit) -> Result<(Response<Body>, Said), Error> {
         let Visit { mut parts, body, about, route, .. } = visit;
         parts.headers.remove(CHOICE);
         pass_request(&mut parts, &about, route.caching.as_deref());
         parts.extensions.insert(Upstream(route.origin));
-        self.inner.send(Request::from_parts(parts, body)).await
+        let mut response = self.inner.send(Request::from_parts(parts, body)).await?;
+        let said = tags::take(response.headers_mut());
+        Ok((response, said))
     }
 
     /// An unsafe method: passed, and what it changed is purged before the writer hears of it.
@@ -70,8 +78,10 @@ impl<S: Inner> Proxy<S> {
         let credential = self.shared.identifier.credential(&visit.parts);
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
         let pending = Pending::of(self.shared.clone(), &mut visit);
+        let purging = Purging::of(&visit);
         match self.clone().send_as_is(visit).await {
-            Ok(response) => {
+            Ok((response, said)) => {
+                purging.written(&self.shared, &said, &response);
                 pending.answered(response.status());
                 if let Some(credential) = credential {
                     self.shared.identifier.set_cookie(&credential, response.headers());

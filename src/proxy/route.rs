@@ -248,6 +248,7 @@ mod tests {
             path: PathPattern::parse(path).unwrap(),
             methods: methods.iter().map(|m| m.parse().unwrap()).collect(),
             origin: 0,
+            purge_on_any: false,
             caching: None,
         })
     }

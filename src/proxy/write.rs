@@ -28,11 +28,7 @@ impl Pending {
     /// Takes a copy of the body aside where a rule reads it.
     pub(super) fn of(shared: Arc<Shared>, visit: &mut Visit) -> Self {
         let rules = Rules::of(&shared, visit);
-        // A write without a tenant may concern anybody's entries.
-        let tenant = visit.who.identity.tenant.as_ref();
-        let whose =
-            tenant.filter(|t| !t.scope).map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()));
-        Self { selectors: own_url(&shared, visit), rules, whose, shared }
+        Self { selectors: own_url(&shared, visit), rules, whose: whose(visit), shared }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
@@ -53,6 +49,12 @@ impl Pending {
         self.selectors.clear();
         self.rules.matched.clear();
     }
+}
+
+/// Whose entries a request may concern: its tenant's. One without a tenant may concern anybody's.
+pub(super) fn whose(visit: &Visit) -> Where {
+    let tenant = visit.who.identity.tenant.as_ref().filter(|tenant| !tenant.scope);
+    tenant.map_or(Where::All, |tenant| Where::Tenant(tenant.name.clone()))
 }
 
 impl Drop for Pending {

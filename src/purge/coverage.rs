@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::identity::Tenant;
+use crate::identity::{Tenant, User};
 use crate::key::{CacheKey, Owner, digest};
 use crate::stored::Selectors;
 use crate::tag::Pattern;
@@ -34,6 +34,15 @@ pub enum Selector {
     Store(usize),
     /// An exact tag.
     Tag(Arc<str>),
+    /// An exact tag of responses of one authority: a cache group belongs to its origin (RFC 9875 section 2.1).
+    Group {
+        /// In lower case, without a default port.
+        authority: String,
+        /// The tag.
+        name: Arc<str>,
+    },
+    /// Every response that belongs to one user.
+    User(User),
     /// A pattern over tags.
     Pattern(Pattern),
 }
@@ -103,6 +112,15 @@ fn row(scope: u64, what: &[u8], text: &[&[u8]]) -> u64 {
     digest(&bytes)
 }
 
+fn group(scope: u64, authority: &str, name: &str) -> u64 {
+    row(scope, b"group", &[authority.as_bytes(), name.as_bytes()])
+}
+
+fn user(scope: u64, user: &User) -> u64 {
+    let kind = [user.kind as u8];
+    row(scope, b"user", &[&kind, user.issuer.as_bytes(), user.name.as_bytes()])
+}
+
 /// What covers a response, as the request path knows it before the answer's own tags are known.
 #[derive(Debug, Clone)]
 pub struct Coverage<'a> {
@@ -142,7 +160,7 @@ impl Coverage<'_> {
             None if *self.owner == Owner::Public => scopes.push(Scope::Public.digest()),
             None => {}
         }
-        let mut exact = Vec::with_capacity(scopes.len() * (5 + tags.len()));
+        let mut exact = Vec::with_capacity(scopes.len() * (6 + 2 * tags.len()));
         for &scope in &scopes {
             exact.push(row(scope, b"everything", &[]));
             exact.push(row(scope, b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
@@ -150,6 +168,10 @@ impl Coverage<'_> {
             exact.push(row(scope, b"route", &[self.route.as_bytes()]));
             exact.push(row(scope, b"store", &[&self.store.to_be_bytes()]));
             exact.extend(tags.iter().map(|tag| row(scope, b"tag", &[tag.as_bytes()])));
+            exact.extend(tags.iter().map(|tag| group(scope, self.authority, tag)));
+            if let Owner::User(_, one) = self.owner {
+                exact.push(user(scope, one));
+            }
         }
         Selectors { stripe: self.stripe(), exact: exact.into(), tags: tags.into(), scopes: scopes.into() }
     }
@@ -189,9 +211,29 @@ pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
                 Selector::Route(name) => rows.exact.push(row(scope, b"route", &[name.as_bytes()])),
                 Selector::Store(number) => rows.exact.push(row(scope, b"store", &[&number.to_be_bytes()])),
                 Selector::Tag(tag) => rows.exact.push(row(scope, b"tag", &[tag.as_bytes()])),
+                Selector::Group { authority, name } => rows.exact.push(group(scope, authority, name)),
+                Selector::User(one) => rows.exact.push(user(scope, one)),
                 Selector::Pattern(pattern) => rows.patterns.push((scope, pattern.clone())),
             }
         }
     }
     rows
+}
+
+/// What purges would cover, without purging: for dry runs and for inspection.
+pub struct Covering(Rows);
+
+impl Covering {
+    /// What these selectors cover of these responses.
+    pub fn new(selectors: &[Selector], whose: &Where) -> Self {
+        Self(rows(selectors, whose))
+    }
+
+    /// Whether a response with these selectors is covered.
+    pub fn covers(&self, response: &Selectors) -> bool {
+        self.0.exact.iter().any(|row| response.exact.contains(row))
+            || self.0.patterns.iter().any(|(scope, pattern)| {
+                response.scopes.contains(scope) && response.tags.iter().any(|tag| pattern.covers(tag))
+            })
+    }
 }

@@ -11,7 +11,7 @@ mod record;
 mod row;
 mod table;
 
-pub use coverage::{Coverage, Mode, Selector, Where};
+pub use coverage::{Coverage, Covering, Mode, Selector, Where};
 pub use fence::{APPLY, Fence, LOOK, Look, RAISE};
 pub use log::{LocalLog, PurgeLog};
 pub use record::{Causer, Purge, Receipt, Record};

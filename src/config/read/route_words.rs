@@ -26,6 +26,15 @@ pub(crate) enum VaryWord {
 
 words!(VaryWord { "role" => Self::Role, "language" => Self::Language, "date" => Self::Date });
 
+/// Which answers may purge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum PurgeOn {
+    Write,
+    Any,
+}
+
+words!(PurgeOn { "write" => Self::Write, "any" => Self::Any });
+
 /// What of a response does not forbid storing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OverrideWord {
@@ -207,6 +216,8 @@ section! {
     methods: OneOrMany<MethodName> = optional "all";
     /// The application.
     origin: Text = optional "the only one";
+    /// Which answers of the application may purge by their header fields: those to a `write` (an unsafe method), or `any`.
+    purge_on: PurgeOn = default "write";
     /// The tier; without it the route passes through and nothing is stored.
     tier: Text = optional "none";
     /// Among whom a stored response is shared: `public`, `tenant` or `user`. Required with a tier.

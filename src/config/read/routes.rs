@@ -9,7 +9,7 @@ use super::super::{HostPattern, Route};
 use super::identity::origin_of;
 use super::names::Names;
 use super::reach::Reach;
-use super::route_words::RawRoute;
+use super::route_words::{PurgeOn, RawRoute};
 use super::section::{At, Slot};
 use super::sources::Facts;
 use super::storage::Tiers;
@@ -56,6 +56,7 @@ fn route(
         path: raw.path.get()?.0.clone(),
         methods: methods(raw)?,
         origin: origin?,
+        purge_on_any: *raw.purge_on.get()? == PurgeOn::Any,
         caching: caching?.map(std::sync::Arc::new),
     }))
 }

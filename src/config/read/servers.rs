@@ -83,7 +83,8 @@ pub(super) fn admin(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Option<Admin>> {
 
 fn token(raw: &At<RawToken>, cx: &mut Cx<'_>) -> Option<Token> {
     let secret = files::secret(raw.secret.get()?, cx);
-    Some(Token { name: raw.name.get()?.0.clone(), role: *raw.role.get()?, secret: secret? })
+    let tenant = raw.tenant.given().map(|tenant| tenant.0.as_str().into());
+    Some(Token { name: raw.name.get()?.0.clone(), role: *raw.role.get()?, tenant, secret: secret? })
 }
 
 /// The origins, in the order of the file; at least one.

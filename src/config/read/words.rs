@@ -107,6 +107,8 @@ section! {
     name: Name = required;
     /// `admin` may do everything, `viewer` may only look.
     role: AdminRole = required;
+    /// The only tenant whose stored responses it sees and purges.
+    tenant: Text = optional "all";
     /// The token.
     secret: SecretRef = required;
 }

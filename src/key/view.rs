@@ -1,0 +1,168 @@
+//! A key read back into its parts: for inspection, and to find the key that variants share.
+
+use super::{CacheKey, Owner};
+use crate::identity::{Kind, Tenant, User};
+
+/// The parts of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyView {
+    /// Whether the client spoke TLS.
+    pub https: bool,
+    /// The authority.
+    pub authority: String,
+    /// Among whom the response is shared.
+    pub owner: Owner,
+    /// The route's name.
+    pub route: String,
+    /// The path, or nothing under a key of the route's own.
+    pub path: String,
+    /// The keyed query.
+    pub query: Option<String>,
+    /// Where the part begins that tells variants apart.
+    base: Option<usize>,
+}
+
+impl KeyView {
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{scheme}://{}{}{query}", self.authority, self.path)
+    }
+}
+
+impl CacheKey {
+    /// The parts. `None` is for bytes that are no key, which do not occur.
+    pub fn view(&self) -> Option<KeyView> {
+        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        let https = reader.byte()? == 1;
+        let authority = reader.text()?;
+        let owner = reader.owner()?;
+        let route = reader.text()?;
+        let _method = reader.text()?;
+        let path = reader.text()?;
+        let query = reader.maybe()?;
+        let base = reader.marker();
+        Some(KeyView { https, authority, owner, route, path, query, base })
+    }
+
+    /// The key that all variants of one response share: this one, where it is not a variant's.
+    pub fn base(&self) -> Self {
+        let base = self.view().and_then(|view| self.bytes.get(..view.base?));
+        base.map_or_else(|| self.clone(), |bytes| Self::from_bytes(bytes.to_vec()))
+    }
+
+    /// Sixteen hexadecimal digits that name the key to operators of this process.
+    pub fn name(&self) -> String {
+        format!("{:016x}", self.hash)
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn part(&mut self) -> Option<&'a [u8]> {
+        let (length, _) = self.bytes.get(self.at..)?.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let start = self.at + 4;
+        let part = self.bytes.get(start..start.checked_add(length)?)?;
+        self.at = start + length;
+        Some(part)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.part().map(|part| String::from_utf8_lossy(part).into_owned())
+    }
+
+    fn maybe(&mut self) -> Option<Option<String>> {
+        Some(if self.byte()? == 1 { Some(self.text()?) } else { None })
+    }
+
+    fn tenant(&mut self) -> Option<Tenant> {
+        let flags = self.byte()?;
+        let name = self.text()?.into();
+        Some(Tenant { name, kind: kind(flags), scope: flags & 2 == 2 })
+    }
+
+    fn owner(&mut self) -> Option<Owner> {
+        Some(match self.byte()? {
+            0 => Owner::Public,
+            1 => Owner::Tenant(self.tenant()?),
+            _ => {
+                let tenant = if self.byte()? == 1 { Some(self.tenant()?) } else { None };
+                let kind = kind(self.byte()?);
+                let issuer = self.text()?.into();
+                Owner::User(tenant, User { name: self.text()?.into(), issuer, kind })
+            }
+        })
+    }
+
+    /// Where the variant's part begins, after what else selects.
+    fn marker(&mut self) -> Option<usize> {
+        loop {
+            if self.bytes.get(self.at..)?.starts_with(&u32::MAX.to_be_bytes()) {
+                return Some(self.at);
+            }
+            self.part()?;
+            self.maybe()?;
+        }
+    }
+}
+
+fn kind(flags: u8) -> Kind {
+    if flags & 1 == 1 { Kind::Verified } else { Kind::Claimed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::KeyParts;
+    use super::*;
+    use http::header::ACCEPT_ENCODING;
+
+    fn tenant(scope: bool, kind: Kind) -> Tenant {
+        Tenant { name: "acme".into(), kind, scope }
+    }
+
+    #[test]
+    fn a_key_is_read_back_as_it_was_made() {
+        let user = |kind| User { name: "ann".into(), issuer: "idp".into(), kind };
+        for owner in [
+            Owner::Public,
+            Owner::Tenant(tenant(false, Kind::Verified)),
+            Owner::Tenant(tenant(true, Kind::Claimed)),
+            Owner::User(None, user(Kind::Claimed)),
+            Owner::User(Some(tenant(false, Kind::Verified)), user(Kind::Verified)),
+        ] {
+            for query in [None, Some("a=1")] {
+                let parts = KeyParts {
+                    https: true,
+                    authority: "shop.example",
+                    owner: &owner,
+                    route: "pages",
+                    method: "GET",
+                    path: "/x",
+                    query,
+                    selecting: &[("role", Some(b"clerk")), ("date", None)],
+                };
+                let key = CacheKey::new(&parts).unwrap();
+                let view = key.view().unwrap();
+                assert_eq!((&view.owner, view.route.as_str(), view.base), (&owner, "pages", None));
+                let query = query.map_or(String::new(), |query| format!("?{query}"));
+                assert_eq!(view.url(), format!("https://shop.example/x{query}"));
+                let variant = key.variant(&[(ACCEPT_ENCODING, Some(b"gzip".to_vec()))]).unwrap();
+                assert_eq!(key.base(), key);
+                assert_eq!(variant.base(), key);
+                assert_ne!(variant.name(), key.name());
+            }
+        }
+    }
+}
