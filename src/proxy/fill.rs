@@ -161,7 +161,7 @@ impl<S: Inner> FillTask<S> {
         })?;
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
-        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED));
+        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED).map(|(old, _)| old));
         if let Some(purging) = &self.job.purging {
             purging.answered(&self.shared, &said);
         }

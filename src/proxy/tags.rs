@@ -3,6 +3,7 @@
 //! Keeps: every line of every dialect counts, each with its own separator; none of these fields reaches a client; a
 //! response whose tags are not all known is not stored, because nobody could purge it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -50,7 +51,7 @@ pub(super) struct Said {
 pub(super) fn take(headers: &mut HeaderMap) -> Said {
     let mut said = Said::default();
     if DIALECTS.iter().any(|(name, _)| headers.contains_key(name)) {
-        said.tags = Some(named(headers));
+        said.tags = Some(named(headers, MAX_TAGS + 1));
         for (name, _) in &DIALECTS {
             headers.remove(name);
         }
@@ -65,9 +66,9 @@ pub(super) fn take(headers: &mut HeaderMap) -> Said {
     said
 }
 
-/// The tags that the fields name, in every dialect. More than [`MAX_TAGS`] are read up to one too many.
-pub fn named(headers: &HeaderMap) -> Vec<Arc<str>> {
-    let mut tags = Tags::default();
+/// The tags that the fields name, in every dialect, each once; at most so many are read.
+pub fn named(headers: &HeaderMap, most: usize) -> Vec<Arc<str>> {
+    let mut tags = Tags::up_to(most);
     for (name, between) in &DIALECTS {
         match between {
             Between::Structured => {
@@ -82,13 +83,20 @@ pub fn named(headers: &HeaderMap) -> Vec<Arc<str>> {
             Between::Commas => tags.split(headers, name, |b| b == b','),
         }
     }
-    tags.0
+    tags.names
 }
 
-#[derive(Default)]
-struct Tags(Vec<Arc<str>>);
+struct Tags {
+    names: Vec<Arc<str>>,
+    known: HashSet<Arc<str>>,
+    most: usize,
+}
 
 impl Tags {
+    fn up_to(most: usize) -> Self {
+        Self { names: Vec::new(), known: HashSet::new(), most }
+    }
+
     fn split(&mut self, headers: &HeaderMap, name: &HeaderName, is_between: impl Fn(u8) -> bool) {
         for value in headers.get_all(name) {
             for tag in value.as_bytes().split(|b| is_between(*b)) {
@@ -98,9 +106,10 @@ impl Tags {
     }
 
     fn add(&mut self, tag: &str) {
-        // One too many is kept: it says that there were too many.
-        if !tag.is_empty() && self.0.len() <= MAX_TAGS && !self.0.iter().any(|known| **known == *tag) {
-            self.0.push(tag.into());
+        if !tag.is_empty() && self.names.len() < self.most && !self.known.contains(tag) {
+            let tag: Arc<str> = tag.into();
+            self.known.insert(tag.clone());
+            self.names.push(tag);
         }
     }
 }
@@ -110,10 +119,11 @@ impl Tags {
 /// # Errors
 /// Where they are more, or longer, than are kept.
 pub(super) fn together(route: &[Arc<str>], answer: &[Arc<str>]) -> Result<Vec<Arc<str>>, Reason> {
-    let mut tags = Tags::default();
+    // One too many is kept: it says that there were too many.
+    let mut tags = Tags::up_to(MAX_TAGS + 1);
     route.iter().chain(answer).for_each(|tag| tags.add(tag));
-    let fits = tags.0.len() <= MAX_TAGS && tags.0.iter().all(|tag| tag.len() <= MAX_TAG_BYTES);
-    if fits { Ok(tags.0) } else { Err(Reason::TagsTooMany) }
+    let fits = tags.names.len() <= MAX_TAGS && tags.names.iter().all(|tag| tag.len() <= MAX_TAG_BYTES);
+    if fits { Ok(tags.names) } else { Err(Reason::TagsTooMany) }
 }
 
 #[cfg(test)]
@@ -133,7 +143,7 @@ mod tests {
     }
 
     fn tags(fields: &[(&str, &str)]) -> Vec<String> {
-        named(&map(fields)).iter().map(|tag| tag.to_string()).collect()
+        named(&map(fields), MAX_TAGS + 1).iter().map(|tag| tag.to_string()).collect()
     }
 
     #[test]
