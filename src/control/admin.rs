@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use tower_service::Service;
 
 use super::receipts::{json, receipt};
 use super::token::may_purge;
-use super::urls::{self, Url};
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
+use crate::proxy::sanitize::host_of;
 use crate::proxy::{Shared, rescue};
 use crate::purge::{Selector, Where};
 
@@ -93,8 +93,19 @@ impl AdminService {
 }
 
 fn selector(shared: &Shared, url: &str) -> Result<Option<Selector>, Error> {
-    let bad = |why| Error::new(ErrorKind::BadRequest, format!("`{url}` {why}"));
-    Ok(urls::selector(shared, &Url::read(url).map_err(bad)?))
+    let bad = |why: &str| {
+        Error::new(ErrorKind::BadRequest, format!("`{url}` {why}: write it whole, as http://host/path"))
+    };
+    let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
+    let authority = uri.authority().ok_or_else(|| bad("has no host"))?.as_str().to_ascii_lowercase();
+    // A bare host parses as a URL too, and would purge nothing.
+    let default = match uri.scheme_str() {
+        Some("http") => ":80",
+        Some("https") => ":443",
+        _ => return Err(bad("does not begin with http:// or https://")),
+    };
+    let authority = authority.strip_suffix(default).unwrap_or(&authority);
+    Ok(shared.url_selector(host_of(authority), authority, uri.path(), uri.query()))
 }
 
 async fn read(body: Body) -> Result<Bytes, Error> {

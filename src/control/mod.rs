@@ -5,7 +5,6 @@ mod clear;
 mod hooks;
 mod receipts;
 mod token;
-mod urls;
 mod verbs;
 mod webhook;
 

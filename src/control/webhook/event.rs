@@ -4,20 +4,17 @@
 
 use serde_json::{Value, json};
 
-use super::super::urls::{self, Url};
 use crate::config::{Config, EventTenant, Piece, Webhook};
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Shared;
 use crate::proxy::event::{scalar, selectors};
 use crate::proxy::identify::MAX_NAME;
+use crate::proxy::selection::{Planned, Terms, Wanted};
 use crate::purge::{Mode, Selector, Where};
-use crate::tag::{MAX_TAG_BYTES, Pattern};
+use crate::tag::MAX_TAG_BYTES;
 
-/// The most tags, and the most URLs, of one event.
+/// The most tags, the most patterns and the most URLs of one event. What is planned has limits of its own.
 const MAX_NAMES: usize = 1_000;
-
-/// The most patterns of one event: each is looked at by readers until it is swept away.
-const MAX_PATTERNS: usize = 100;
 
 /// An event, understood.
 #[derive(Debug)]
@@ -26,10 +23,10 @@ pub(super) struct Event {
     pub(super) tenant: String,
     /// Whose responses.
     pub(super) whose: Where,
-    /// Which of them.
-    pub(super) selectors: Vec<Selector>,
     /// What becomes of them.
     pub(super) mode: Mode,
+    /// The purges that it makes.
+    pub(super) planned: Planned,
     /// The running number.
     pub(super) number: Option<u64>,
     /// What it said, for the receipt.
@@ -46,20 +43,30 @@ impl Event {
             .map_err(|error| Error::new(ErrorKind::BadRequest, format!("the body is not JSON: {error}")))?;
         let fields = Fields { hook, document: &document };
         let (tenant, whose) = fields.whose()?;
-        let mut selectors = Vec::new();
+        let mut wanted = Vec::new();
         let mut said = json!({});
-        fields.model(shared.config(), &tenant, &mut selectors, &mut said)?;
-        for tag in fields.names("tags", MAX_NAMES, &mut said)? {
-            selectors.push(Selector::Tag(tag.into()));
-        }
-        for pattern in fields.names("patterns", MAX_PATTERNS, &mut said)? {
-            selectors.push(Selector::Pattern(Pattern::new(pattern)));
-        }
-        fields.urls(shared, &mut selectors, &mut said)?;
+        fields.model(shared.config(), &tenant, &mut wanted, &mut said)?;
+        wanted.extend(fields.names("tags", &mut said)?.map(|tag| Wanted::Tag(tag.to_owned())));
+        wanted.extend(fields.names("patterns", &mut said)?.map(|pattern| Wanted::Pattern(pattern.to_owned())));
+        wanted.extend(fields.names("urls", &mut said)?.map(|url| Wanted::Url(url.to_owned())));
         if said.as_object().is_none_or(serde_json::Map::is_empty) {
             return Err(wrong("the event names neither `model` nor `tags` nor `patterns` nor `urls`"));
         }
-        Ok(Self { tenant, whose, selectors, mode: fields.mode()?, number: fields.number()?, said })
+        let mode = fields.mode()?;
+        let terms = Terms { whose: whose.clone(), mode, by: None };
+        let planned = shared.plan_purge(&wanted, &terms).map_err(not_understood)?;
+        if !planned.uncached.is_empty() {
+            said["not_cached_by_any_route"] = json!(planned.uncached);
+        }
+        Ok(Self { tenant, whose, mode, planned, number: fields.number()?, said })
+    }
+}
+
+/// What cannot be planned was well-formed JSON all the same.
+fn not_understood(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::BadRequest => wrong(error.detail().to_owned()),
+        _ => error,
     }
 }
 
@@ -105,7 +112,7 @@ impl<'a> Fields<'a> {
         &self,
         config: &Config,
         tenant: &str,
-        found: &mut Vec<Selector>,
+        wanted: &mut Vec<Wanted>,
         said: &mut Value,
     ) -> Result<(), Error> {
         let Some(value) = self.get("model") else { return Ok(()) };
@@ -117,14 +124,18 @@ impl<'a> Fields<'a> {
             Piece::Path(name) => scalar(self.get(name)?),
             _ => None,
         };
-        found.extend(selectors(&model.purges, value));
+        wanted.extend(selectors(&model.purges, value).filter_map(|selector| match selector {
+            Selector::Tag(name) => Some(Wanted::Tag(name.to_string())),
+            Selector::Pattern(pattern) => Some(Wanted::Pattern(pattern.as_str().to_owned())),
+            _ => None,
+        }));
         said["model"] = json!(name);
         Ok(())
     }
 
     /// A list of texts, or one.
-    fn names(&self, field: &str, most: usize, said: &mut Value) -> Result<Vec<&'a str>, Error> {
-        let Some(value) = self.get(field) else { return Ok(Vec::new()) };
+    fn names(&self, field: &str, said: &mut Value) -> Result<impl Iterator<Item = &'a str> + use<'a>, Error> {
+        let Some(value) = self.get(field) else { return Ok(Vec::new().into_iter()) };
         let not_a_list = || wrong(format!("`{field}` is not a list of texts"));
         let items: Vec<&'a str> = match value {
             Value::Array(items) => {
@@ -132,8 +143,8 @@ impl<'a> Fields<'a> {
             }
             other => vec![other.as_str().ok_or_else(not_a_list)?],
         };
-        if items.len() > most {
-            return Err(wrong(format!("`{field}` has more than {most} entries: send several events")));
+        if items.len() > MAX_NAMES {
+            return Err(wrong(format!("`{field}` has more than {MAX_NAMES} entries: send several events")));
         }
         if items.iter().any(|item| item.is_empty() || item.len() > MAX_TAG_BYTES) {
             return Err(wrong(format!(
@@ -141,22 +152,7 @@ impl<'a> Fields<'a> {
             )));
         }
         said[field] = json!(items);
-        Ok(items)
-    }
-
-    fn urls(&self, shared: &Shared, found: &mut Vec<Selector>, said: &mut Value) -> Result<(), Error> {
-        let mut not_cached = Vec::new();
-        for url in self.names("urls", MAX_NAMES, said)? {
-            let read = Url::read(url).map_err(|why| wrong(format!("the URL {} {why}", shown(url))))?;
-            match urls::selector(shared, &read) {
-                Some(selector) => found.push(selector),
-                None => not_cached.push(url),
-            }
-        }
-        if !not_cached.is_empty() {
-            said["not_cached_by_any_route"] = json!(not_cached);
-        }
-        Ok(())
+        Ok(items.into_iter())
     }
 
     fn mode(&self) -> Result<Mode, Error> {

@@ -23,8 +23,9 @@ use serde_json::{Value, json};
 use crate::config::Webhook;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
+use crate::proxy::audit::whose_text;
 use crate::proxy::{Shared, rescue};
-use crate::purge::{Mode, Purge, Receipt, Selector, Where};
+use crate::purge::{Mode, Receipt, Where};
 use event::Event;
 use memory::{EventId, Memory, Outcome};
 use sequence::Step;
@@ -133,24 +134,17 @@ impl Webhooks {
         format!("{receipt}\n")
     }
 
-    /// The purge of an event, which may be everything of its tenant, or nothing.
+    /// The purge of an event, and where events are missing, everything of its tenant. `None`: it matched nothing.
     fn record(&self, event: &Event, missed: bool) -> Option<Receipt> {
-        let cache = self.shared.cache();
-        if missed {
-            // The event's own first: it may concern public responses, which "everything of a tenant" leaves alone.
-            self.record(event, false);
-            let whose = match &event.whose {
-                Where::Tenant(name) | Where::TenantOnly(name) => Where::TenantOnly(name.clone()),
-                Where::All => Where::All,
-            };
-            return Some(cache.purge_with(&Purge::hard(vec![Selector::Everything], whose)));
+        // The event's own also then: it may concern public responses, which "everything of a tenant" leaves alone.
+        let own = self.shared.carry_out(&event.planned).pop();
+        if !missed {
+            return own;
         }
-        let (selectors, whose) = (event.selectors.clone(), event.whose.clone());
-        let purge = match event.mode {
-            Mode::Hard => Purge::hard(selectors, whose),
-            Mode::Soft => Purge::soft(selectors, whose, None),
-        };
-        (!purge.selectors.is_empty()).then(|| cache.purge_with(&purge))
+        Some(self.shared.purge_everything(&match &event.whose {
+            Where::Tenant(name) | Where::TenantOnly(name) => Where::TenantOnly(name.clone()),
+            Where::All => Where::All,
+        }))
     }
 }
 
@@ -187,18 +181,14 @@ fn missed(event: &Event, step: Step) -> Option<Value> {
 }
 
 fn told(signed: &Signed, event: &Event, done: Option<&Receipt>, missed: Option<&Value>) -> Value {
-    let scope = match &event.whose {
-        Where::All => "all".to_owned(),
-        Where::Tenant(name) | Where::TenantOnly(name) => format!("tenant {name}, public and global scopes"),
-    };
     let mut told = json!({
         "webhook_id": signed.id,
         "id": done.map(|done| &done.id),
         "seq": done.map(|done| done.seq),
-        "scope": scope,
+        "scope": whose_text(&event.whose),
         "mode": if event.mode == Mode::Soft { "soft" } else { "hard" },
         "purged": event.said,
-        "selectors": event.selectors.len(),
+        "selectors": event.planned.purges.iter().map(|purge| purge.selectors.len()).sum::<usize>(),
         "covered": if done.is_some() { "not counted" } else { "nothing" },
     });
     if done.is_none() {
