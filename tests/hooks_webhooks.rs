@@ -17,12 +17,13 @@ const FIXED: &str = "the secret of one tenant's sender";
 const YAML: &str = "
 origins: { app: { url: '{origin}' } }
 identity: { trusted_proxies: [127.0.0.1/32], tenant: [{ header: X-Tenant }] }
-tiers: { usual: { ttl: 1h } }
+tiers: { usual: { ttl: 1h }, lazy: { ttl: 1h, stale_while_revalidate: 1h } }
 routes:
   - { name: stock, path: '/stock/{branch}', tier: usual, share: tenant, tags: ['stock:branch:{branch}'] }
   - { name: totals, path: /totals, tier: usual, share: tenant, tags: ['dashboard:totals'] }
   - { name: other, path: '/other/{*rest}', tier: usual, share: tenant, tags: [other] }
   - { name: rate, path: /rate, tier: usual, share: public, tags: [rate] }
+  - { name: lazy, path: /lazy, tier: lazy, share: tenant, tags: [lazy] }
   - { name: rest, path: '/{*rest}' }
 models:
   Item: { purges: ['stock:branch:{branch_id}'], related: [Totals] }
@@ -123,6 +124,29 @@ async fn f4_an_event_names_tags_patterns_or_urls() {
     let receipt = shop.accepted("crm", CRM, "3", json!({ "tenant": "bolt", "urls": urls })).await;
     assert_eq!(shop.purged().await, ["bolt /other/a?x=1"]);
     assert_eq!(receipt["purged"]["not_cached_by_any_route"], json!([shop.larder.url("/pass")]));
+}
+
+#[tokio::test]
+async fn f4_a_soft_event_leaves_the_old_answer_while_a_new_one_is_fetched() {
+    let shop = Shop::open().await;
+    let x_cache = async || shop.larder.ask("/lazy", &[("x-tenant", "acme")]).await.x_cache().to_owned();
+    assert_eq!((x_cache().await, x_cache().await), ("MISS".into(), "HIT".into()));
+    let receipt =
+        shop.accepted("crm", CRM, "1", json!({ "tenant": "acme", "tags": ["lazy"], "soft": true })).await;
+    assert_eq!((receipt["mode"].as_str(), x_cache().await), (Some("soft"), "STALE".into()));
+    let receipt =
+        shop.accepted("crm", CRM, "2", json!({ "tenant": "acme", "tags": ["lazy"], "soft": false })).await;
+    assert_eq!((receipt["mode"].as_str(), x_cache().await), (Some("hard"), "MISS".into()));
+}
+
+#[tokio::test]
+async fn e4_a_pattern_that_begins_with_a_tenant_means_that_tenant() {
+    let shop = Shop::open().await;
+    let body = |pattern: &str| json!({ "tenant": "acme", "patterns": [pattern] });
+    shop.accepted("crm", CRM, "1", body("tenant:acme:*")).await;
+    assert_eq!(shop.purged().await, ["acme /stock/1", "acme /stock/2", "acme /totals", "acme /other/a?x=1"]);
+    let refused = shop.send("crm", CRM, "2", &body("tenant:bolt:*")).await;
+    assert_eq!((refused.status, shop.purged().await.len()), (StatusCode::FORBIDDEN, 0));
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ impl Event {
         let mut said = json!({});
         fields.model(shared.config(), &tenant, &mut wanted, &mut said)?;
         wanted.extend(fields.names("tags", &mut said)?.map(|tag| Wanted::Tag(tag.to_owned())));
-        wanted.extend(fields.names("patterns", &mut said)?.map(|pattern| Wanted::Pattern(pattern.to_owned())));
+        wanted
+            .extend(fields.names("patterns", &mut said)?.map(|pattern| Wanted::Pattern(pattern.to_owned())));
         wanted.extend(fields.names("urls", &mut said)?.map(|url| Wanted::Url(url.to_owned())));
         if said.as_object().is_none_or(serde_json::Map::is_empty) {
             return Err(wrong("the event names neither `model` nor `tags` nor `patterns` nor `urls`"));
