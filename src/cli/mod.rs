@@ -1,7 +1,9 @@
 //! The `larder` command: its words, and what each does.
 
+mod ask_admin;
 mod demo;
 mod explain;
+mod keys;
 mod purge;
 mod run;
 
@@ -51,8 +53,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Prints the JSON Schema of the configuration file.
     Schema,
-    /// Purges URLs with all their variants, or everything, through the admin listener.
+    /// Purges through the admin listener: by URL, tag, pattern, route, store, key or tenant, or everything.
     Purge(purge::PurgeArgs),
+    /// Shows what is stored, through the admin listener: keys with their tags, age and remaining time, and their number.
+    Keys(keys::KeysArgs),
 }
 
 /// Runs the command line.
@@ -96,5 +100,6 @@ fn run_command(command: Command) -> Result<(), Failure> {
         }
         Command::Explain(args) => explain::explain(args),
         Command::Purge(args) => purge::purge(args),
+        Command::Keys(args) => keys::keys(args),
     }
 }

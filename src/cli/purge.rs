@@ -2,16 +2,11 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::Args;
-use http::Request;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::Method;
 
-use super::{Failure, run::runtime};
-use crate::config::{AdminRole, Config};
+use super::Failure;
+use super::ask_admin::{Ask, ask};
 
 /// What to purge, and where Larder runs.
 #[derive(Debug, Args)]
@@ -19,50 +14,69 @@ pub(super) struct PurgeArgs {
     /// The configuration file of the running Larder: it names the admin listener and the token.
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Everything, instead of URLs.
-    #[arg(long, conflicts_with = "urls")]
+    /// Everything: of all, or with --tenant of that tenant.
+    #[arg(long)]
     everything: bool,
-    /// Of this tenant only (and, for URLs, the public entries).
+    /// Of this tenant only (and, unless everything of it is meant, the public entries). Alone: everything of the tenant.
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
+    /// What has exactly this tag; as often as needed, like all selectors.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// What has a tag that this pattern covers: `inventory:*`, or `dashboard` for itself and everything below it.
+    #[arg(long = "pattern", value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// The responses of this route.
+    #[arg(long = "route", value_name = "ROUTE")]
+    routes: Vec<String>,
+    /// The responses in this store.
+    #[arg(long = "store", value_name = "STORE")]
+    stores: Vec<String>,
+    /// One response, by the name that `larder keys` shows.
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// They become stale instead of going.
+    #[arg(long)]
+    soft: bool,
+    /// Only says what would be covered.
+    #[arg(long)]
+    dry_run: bool,
+    /// The token of `admin.tokens` to use, by its name.
+    #[arg(long, value_name = "NAME")]
+    token: Option<String>,
     /// Whole URLs as clients ask for them, such as http://shop.example/api/items.
-    #[arg(value_name = "URL", required_unless_present = "everything")]
+    #[arg(value_name = "URL")]
     urls: Vec<String>,
 }
 
 /// Purges, and prints the receipt.
 pub(super) fn purge(args: PurgeArgs) -> Result<(), Failure> {
-    let config = Config::load(&args.config)?;
-    let admin = config
-        .admin
-        .as_ref()
-        .ok_or("the configuration has no `admin`: larder purge needs its listener and a token")?;
-    let token = admin.tokens.iter().find(|token| token.role == AdminRole::Admin);
-    let token = token.ok_or("none of `admin.tokens` has the role `admin`")?;
-    let mut authorization = b"Bearer ".to_vec();
-    authorization.extend_from_slice(token.secret.expose());
-    let body = serde_json::json!({ "urls": args.urls, "everything": args.everything, "tenant": args.tenant });
-    let request = Request::post(format!("http://{}/purge", admin.listen))
-        .header(HOST, admin.listen.to_string())
-        .header(AUTHORIZATION, authorization)
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body.to_string())))
-        .map_err(|_| "the token has bytes that no header field can carry")?;
-    let (status, answer) = runtime()?.block_on(async {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client
-            .request(request)
-            .await
-            .map_err(|error| format!("no answer from the admin listener at {}: {error}", admin.listen))?;
-        let status = response.status();
-        let body =
-            response.into_body().collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
-        Ok::<_, String>((status, body.to_bytes()))
-    })?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    if !status.is_success() {
-        return Err(answer.trim_end().to_owned().into());
+    let mut body = serde_json::Map::new();
+    let lists = [
+        ("tags", &args.tags),
+        ("patterns", &args.patterns),
+        ("routes", &args.routes),
+        ("stores", &args.stores),
+        ("keys", &args.keys),
+        ("urls", &args.urls),
+    ];
+    for (word, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        body.insert(word.to_owned(), list.as_slice().into());
     }
+    for (word, on) in [("everything", args.everything), ("soft", args.soft), ("dry_run", args.dry_run)] {
+        body.insert(word.to_owned(), on.into());
+    }
+    if let Some(tenant) = &args.tenant {
+        body.insert("tenant".to_owned(), tenant.as_str().into());
+    }
+    let answer = ask(Ask {
+        config: &args.config,
+        token: args.token.as_deref(),
+        purges: true,
+        method: Method::POST,
+        target: "/purge",
+        body: serde_json::Value::Object(body).to_string(),
+    })?;
     print!("{answer}");
     Ok(())
 }

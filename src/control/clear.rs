@@ -6,15 +6,17 @@
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::receipts::receipt;
+use super::receipts;
 use super::token::bearer;
 use crate::config::ClearCache;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::identity::{Identity, Kind};
+use crate::proxy::audit::{self, Asker};
 use crate::proxy::event::scalar;
+use crate::proxy::selection::{Terms, Wanted};
 use crate::proxy::{Shared, rescue};
 use crate::purge::Where;
 
@@ -24,8 +26,7 @@ const MAX_BODY: usize = 16 * 1024;
 /// Answers a `POST` on the path of `rule`.
 pub(super) async fn answer(shared: &Shared, rule: &ClearCache, request: Request<Body>) -> Response<Body> {
     cleared(shared, rule, request).await.unwrap_or_else(|error| {
-        let (status, reason, detail) = (error.kind().status().as_u16(), error.kind().name(), error.detail());
-        tracing::warn!(target: "larder::audit", path = rule.path, status, reason, detail, "clearing refused");
+        audit::refused(&Asker { way: "clear-cache", ..Asker::default() }, &rule.path, &error);
         rescue(&error).0
     })
 }
@@ -48,14 +49,15 @@ async fn cleared(
     }
     let asked = tenant_of(body, &rule.tenant).await?;
     let whose = whose(rule, &who.identity, asked)?;
-    let done = shared.purge_everything(&whose);
-    let by = who
-        .identity
-        .user
-        .as_ref()
-        .map_or_else(|| "a token without a user".into(), |user| user.name.to_string());
-    tracing::info!(target: "larder::audit", path = rule.path, by, ?whose, id = done.id, seq = done.seq, "cleared");
-    Ok(receipt(&done, &whose, &json!("everything"), &by))
+    let user = who.identity.user.as_ref().map(|user| user.name.to_string());
+    let asker = Asker { who: user, from: about.client, way: "clear-cache" };
+    let (wanted, terms) = ([Wanted::Everything], Terms::hard(whose));
+    let planned = shared.plan_purge(&wanted, &terms)?;
+    let done = shared.carry_out(&planned);
+    for (purge, receipt) in planned.purges.iter().zip(&done) {
+        audit::purged(&asker, &audit::what(&wanted), &purge.whose, purge.mode, receipt);
+    }
+    Ok(receipts::receipt(&done, &planned, &terms, receipts::what(&wanted)))
 }
 
 /// Whose responses this identity may clear, of those that were asked for.

@@ -1,8 +1,12 @@
 //! Side doors. Each holds the cache's handle, and nothing of the request path but the names of what it purges.
 
 mod admin;
+mod asked;
 mod clear;
 mod hooks;
+mod keys;
+mod magento;
+mod purging;
 mod receipts;
 mod token;
 mod verbs;

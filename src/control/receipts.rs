@@ -2,33 +2,65 @@
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value, json as value};
 
 use crate::http::Body;
-use crate::purge::{Receipt, Where};
+use crate::proxy::audit::whose_text;
+use crate::proxy::selection::{Planned, Terms, Wanted};
+use crate::purge::{Mode, Receipt};
 
-/// A receipt in JSON: the purge's id, its sequence number, whose entries and which it covered.
-pub(super) fn receipt(
-    receipt: &Receipt,
-    whose: &Where,
-    what: &serde_json::Value,
-    by: &str,
-) -> Response<Body> {
-    let scope = match whose {
-        Where::All => "all".to_owned(),
-        Where::Tenant(name) => format!("tenant {name}, public and global scopes"),
-        Where::TenantOnly(name) => format!("tenant {name} and global scopes"),
-    };
-    tracing::info!(id = receipt.id, seq = receipt.seq, by, scope, %what, "purged");
-    json(
-        StatusCode::OK,
-        &serde_json::json!({
-            "id": receipt.id, "seq": receipt.seq, "scope": scope, "purged": what, "covered": "not counted",
-        }),
-    )
+/// What was asked for: `everything`, or lists under the words of `POST /purge`.
+pub(super) fn what(wanted: &[Wanted]) -> Value {
+    if *wanted == [Wanted::Everything] {
+        return value!("everything");
+    }
+    let mut lists = Map::new();
+    for one in wanted {
+        let (kind, name) = one.told();
+        match one {
+            Wanted::Everything => drop(lists.insert(kind.to_owned(), value!(true))),
+            _ => {
+                if let Value::Array(list) = lists.entry(kind).or_insert_with(|| value!([])) {
+                    list.push(value!(name));
+                }
+            }
+        }
+    }
+    Value::Object(lists)
+}
+
+/// A receipt in JSON: the purge's id, its place in the log, its time, whose entries and which it covered.
+pub(super) fn receipt(done: &[Receipt], planned: &Planned, terms: &Terms, what: Value) -> Response<Body> {
+    // Of several records the last: once it is in force, all are.
+    let last = done.last();
+    let scopes: Vec<String> = planned.purges.iter().map(|purge| whose_text(&purge.whose)).collect();
+    let mut answer = value!({
+        "id": last.map(|receipt| &receipt.id),
+        "seq": last.map(|receipt| receipt.seq),
+        "time": last.map(|receipt| receipt.time.as_secs_f64()),
+        "scope": if scopes.is_empty() { whose_text(&terms.whose) } else { scopes.join("; ") },
+        "mode": if terms.mode == Mode::Soft { "soft" } else { "hard" },
+        "purged": what,
+        // Counting would take as long as the stores are large; without a row there is nothing to count.
+        "covered": if done.is_empty() { value!(0) } else { value!("not counted") },
+    });
+    add_nothing(&mut answer, planned);
+    json(StatusCode::OK, &answer)
+}
+
+/// Says what of the purge names nothing that is kept.
+pub(super) fn add_nothing(answer: &mut Value, planned: &Planned) {
+    for (key, list) in [("not_cached_by_any_route", &planned.uncached), ("not_stored", &planned.unknown)] {
+        if !list.is_empty()
+            && let Value::Object(map) = answer
+        {
+            map.insert(key.to_owned(), value!(list));
+        }
+    }
 }
 
 /// A JSON answer that nobody keeps.
-pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     json_text(status, format!("{value}\n"))
 }
 

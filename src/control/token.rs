@@ -1,17 +1,20 @@
-//! Who may use the side doors: the bearer tokens of `admin.tokens`.
+//! Who may use the side doors: the bearer tokens of `admin.tokens`, each for everybody's entries or for one tenant's.
+
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::config::{Admin, AdminRole};
+use crate::config::{Admin, AdminRole, Token};
 use crate::error::{Error, ErrorKind};
+use crate::purge::Where;
 
-/// The name of the token, where it may purge.
+/// The token of a request, where it is known: it may look.
 ///
 /// # Errors
-/// 401 without a known token, 403 with one that may only look.
-pub(super) fn may_purge<'a>(admin: Option<&'a Admin>, headers: &HeaderMap) -> Result<&'a str, Error> {
+/// 401 without a known token.
+pub(super) fn may_look<'a>(admin: Option<&'a Admin>, headers: &HeaderMap) -> Result<&'a Token, Error> {
     let token = bearer(headers).ok_or_else(|| unauthorized("`Authorization: Bearer TOKEN` is missing"))?;
     let known = admin.map(|admin| admin.tokens.as_slice()).unwrap_or_default();
     // Every token is compared, each in constant time: the answer's delay tells nothing of them.
@@ -19,11 +22,38 @@ pub(super) fn may_purge<'a>(admin: Option<&'a Admin>, headers: &HeaderMap) -> Re
         let same = verify_slices_are_equal(candidate.secret.expose(), token).is_ok();
         if same { Some(candidate) } else { found }
     });
-    match found {
-        None => Err(unauthorized("the token is not one of `admin.tokens`")),
-        Some(token) if token.role == AdminRole::Admin => Ok(&token.name),
-        Some(_) => Err(Error::new(ErrorKind::Forbidden, "the token may look, not purge")),
+    found.ok_or_else(|| unauthorized("the token is not one of `admin.tokens`"))
+}
+
+/// The token of a request, where it may purge.
+///
+/// # Errors
+/// 401 without a known token, 403 with one that may only look.
+pub(super) fn may_purge<'a>(admin: Option<&'a Admin>, headers: &HeaderMap) -> Result<&'a Token, Error> {
+    let token = may_look(admin, headers)?;
+    if token.role == AdminRole::Admin { Ok(token) } else { Err(forbidden("the token may look, not purge")) }
+}
+
+/// Whose entries a purge with this token is for, where the request names a tenant or none.
+///
+/// # Errors
+/// 403 where the token is bound to another tenant.
+pub(super) fn whose(token: &Token, tenant: Option<Arc<str>>) -> Result<Where, Error> {
+    match (&token.tenant, tenant) {
+        (None, None) => Ok(Where::All),
+        (None, Some(tenant)) => Ok(Where::Tenant(tenant)),
+        (Some(own), Some(tenant)) if *own != tenant => Err(another_tenant()),
+        (Some(own), _) => Ok(Where::TenantOnly(own.clone())),
     }
+}
+
+/// The refusal of a token that is bound to another tenant.
+pub(super) fn another_tenant() -> Error {
+    forbidden("the token is for another tenant")
+}
+
+fn forbidden(why: &'static str) -> Error {
+    Error::new(ErrorKind::Forbidden, why)
 }
 
 fn unauthorized(why: &'static str) -> Error {

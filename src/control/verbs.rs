@@ -1,22 +1,29 @@
-//! `PURGE` on the clients' listeners, before anybody is identified: one URL with all its variants, or everything (`/*`).
-//! With a tenant (of a host, a path or a trusted proxy's field) it acts on that tenant's entries and the public ones.
+//! `PURGE` and `BAN` on the clients' listeners, before anybody is identified: one URL with all its variants, everything
+//! (`/*`), or what fields or a JSON body name in its place. `BAN` takes the names as patterns.
+//!
+//! With a tenant (of a host, a path or a trusted proxy's field) they act on that tenant's entries and the public ones.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::receipts;
+use super::asked;
+use super::purging::{self, How};
 use super::token::may_purge;
-use crate::error::Error;
-use crate::http::Body;
+use crate::error::{Error, ErrorKind};
+use crate::http::{Body, Peer};
+use crate::proxy::audit::{self, Asker};
+use crate::proxy::sanitize::Sanitized;
+use crate::proxy::selection::Wanted;
 use crate::proxy::{Inner, Proxy, ProxyFuture, Shared, rescue};
-use crate::purge::{Selector, Where};
 
-/// The proxy, with `PURGE` answered in front of it.
+/// The proxy, with the verbs answered in front of it.
 #[derive(Debug, Clone)]
 pub struct WithVerbs<S>(Proxy<S>);
 
@@ -56,35 +63,61 @@ impl<S: Inner> Service<Request<Body>> for WithVerbs<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> VerbFuture {
-        if request.method().as_str() != "PURGE" {
-            return VerbFuture::Proxy(self.0.call(request));
-        }
+        let way = match request.method().as_str() {
+            "PURGE" => "PURGE",
+            "BAN" => "BAN",
+            _ => return VerbFuture::Proxy(self.0.call(request)),
+        };
         let shared = self.0.shared().clone();
-        VerbFuture::Verb(Box::pin(async move {
-            purge(&shared, request).await.unwrap_or_else(|error| rescue(&error).0)
-        }))
+        VerbFuture::Verb(Box::pin(verb(shared, way, request)))
     }
 }
 
-async fn purge(shared: &Shared, request: Request<Body>) -> Result<Response<Body>, Error> {
-    let (mut parts, _) = request.into_parts();
+async fn verb(shared: Arc<Shared>, way: &'static str, request: Request<Body>) -> Response<Body> {
+    let from = request.extensions().get::<Peer>().map(Peer::ip);
+    let mut asker = Asker { who: None, from, way };
+    let url = request.uri().to_string();
+    let done = purge(&shared, &mut asker, request).await;
+    done.unwrap_or_else(|error| {
+        audit::refused(&asker, &url, &error);
+        rescue(&error).0
+    })
+}
+
+async fn purge(
+    shared: &Arc<Shared>,
+    asker: &mut Asker,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    let (mut parts, body) = request.into_parts();
     let about = shared.sanitized(&mut parts)?;
-    let by = may_purge(shared.config().admin.as_ref(), &parts.headers)?.to_owned();
-    let tenant = shared.tenant_of_peer(&mut parts, about.host()).await?;
-    let url = format!("{}{}", about.authority(), parts.uri.path_and_query().map_or("/", |p| p.as_str()));
-    if parts.uri.path() == "/*" {
-        let whose = tenant.map_or(Where::All, Where::TenantOnly);
-        let receipt = shared.purge_everything(&whose);
-        return Ok(receipts::receipt(&receipt, &whose, &serde_json::json!("everything"), &by));
+    asker.from = about.client;
+    let token = may_purge(shared.config().admin.as_ref(), &parts.headers)?.clone();
+    asker.who = Some(token.name.clone());
+    let body = asked::read(body).await?;
+    let (mut wanted, asked) = asked::by_verb(&parts.headers, &body, asker.way == "BAN")?;
+    if wanted.is_empty() {
+        wanted.push(own_url(&about, &parts));
     }
-    let whose = tenant.map_or(Where::All, Where::Tenant);
-    let selector = shared.url_selector(about.host(), about.authority(), parts.uri.path(), parts.uri.query());
-    let selectors: Vec<Selector> = selector.into_iter().collect();
-    let receipt = shared.cache().purge(&selectors, &whose);
-    let what = if selectors.is_empty() {
-        serde_json::json!({ "url": url, "note": "no route caches this URL: there was nothing to purge" })
-    } else {
-        serde_json::json!({ "url": url })
+    let tenant = shared.tenant_of_peer(&mut parts, about.host()).await?;
+    let tenant = match asked.tenant {
+        Some(named) if tenant.as_ref().is_some_and(|tenant| **tenant != *named) => {
+            let why = "the body names another tenant than the request";
+            return Err(Error::new(ErrorKind::BadRequest, why));
+        }
+        Some(named) => Some(named.into()),
+        None => tenant,
     };
-    Ok(receipts::receipt(&receipt, &whose, &what, &by))
+    let how = How { tenant, soft: asked.soft, dry_run: asked.dry_run };
+    purging::purge(shared, &token, asker, wanted, how).await
+}
+
+fn own_url(about: &Sanitized, parts: &Parts) -> Wanted {
+    match parts.uri.path() {
+        "/*" => Wanted::Everything,
+        path => {
+            let query = parts.uri.query().map(str::to_owned);
+            Wanted::Target(about.authority().to_owned(), path.to_owned(), query)
+        }
+    }
 }

@@ -202,9 +202,7 @@ impl<S: Inner> FillTask<S> {
         if head.close_delimited {
             return Err(Reason::CloseDelimited);
         }
-        if let Err(reason) = head.tags {
-            return Err(reason);
-        }
+        head.tags.as_ref().map_err(|reason| *reason)?;
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
         if ruled.never {

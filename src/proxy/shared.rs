@@ -20,7 +20,7 @@ use crate::clock::{Clock, Now};
 use crate::config::{Config, Source};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
-use crate::purge::{Receipt, Selector, Where};
+use crate::purge::Selector;
 
 /// What all requests share.
 pub struct Shared {
@@ -102,14 +102,6 @@ impl Shared {
         let route = self.router.find(host, path, &Method::GET)?;
         let query = keyed_query(route.caching.as_ref()?, query);
         Some(Selector::Url { authority: authority.to_owned(), target: target(path, query.as_deref()) })
-    }
-
-    /// Purges everything of all, which frees the memory too, or everything of one tenant.
-    pub fn purge_everything(&self, whose: &Where) -> Receipt {
-        match whose {
-            Where::All => self.cache.purge_everything(),
-            _ => self.cache.purge(&[Selector::Everything], whose),
-        }
     }
 
     pub(super) fn now(&self) -> Now {

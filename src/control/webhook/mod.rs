@@ -24,8 +24,9 @@ use crate::config::Webhook;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::proxy::audit::whose_text;
+use crate::proxy::selection::{Terms, Wanted};
 use crate::proxy::{Shared, rescue};
-use crate::purge::{Mode, Receipt, Where};
+use crate::purge::{Mode, Receipt};
 use event::Event;
 use memory::{EventId, Memory, Outcome};
 use sequence::Step;
@@ -141,10 +142,10 @@ impl Webhooks {
         if !missed {
             return own;
         }
-        Some(self.shared.purge_everything(&match &event.whose {
-            Where::Tenant(name) | Where::TenantOnly(name) => Where::TenantOnly(name.clone()),
-            Where::All => Where::All,
-        }))
+        let terms = Terms::hard(event.whose.clone());
+        let everything = self.shared.plan_purge(&[Wanted::Everything], &terms);
+        // Planning "everything" refuses nothing.
+        everything.ok().and_then(|planned| self.shared.carry_out(&planned).pop()).or(own)
     }
 }
 
@@ -189,7 +190,8 @@ fn told(signed: &Signed, event: &Event, done: Option<&Receipt>, missed: Option<&
         "mode": if event.mode == Mode::Soft { "soft" } else { "hard" },
         "purged": event.said,
         "selectors": event.planned.purges.iter().map(|purge| purge.selectors.len()).sum::<usize>(),
-        "covered": if done.is_some() { "not counted" } else { "nothing" },
+        "time": done.map(|done| done.time.as_secs_f64()),
+        "covered": if done.is_some() { json!("not counted") } else { json!(0) },
     });
     if done.is_none() {
         told["note"] = json!("the event matched nothing that could be cached");
