@@ -34,6 +34,7 @@ pub(super) fn start_diagnostics() {
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {
+    let signalled = signalled()?;
     let proxy = app::proxy(&config, Clock::system(), std::io::stdout())?;
     let shared = proxy.shared().clone();
     let doors = WithHooks::new(shared.clone(), WithVerbs::new(proxy))?;
@@ -62,13 +63,12 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         }
     };
     let signals = async {
-        let name = signalled().await?;
+        let name = signalled.await;
         tracing::info!(signal = name, "stopping: requests in flight may end");
         stop.send_replace(true);
-        Ok::<(), std::io::Error>(())
     };
-    let (_, _, _, signals) = tokio::join!(clients, operators, sweeping, signals);
-    Ok(signals?)
+    tokio::join!(clients, operators, sweeping, signals);
+    Ok(())
 }
 
 /// How often purged responses and old purges are swept out.
@@ -90,12 +90,15 @@ async fn sweep(cache: Cache, stopped: impl Future<Output = ()>) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT, and gives its name.
-pub(super) async fn signalled() -> std::io::Result<&'static str> {
+/// The name of the SIGTERM or SIGINT that comes from now on. To be called before anybody is told that Larder runs: until
+/// then a signal ends the process at once.
+pub(super) fn signalled() -> std::io::Result<impl Future<Output = &'static str>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = int.recv() => Ok("SIGINT"),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        }
+    })
 }
