@@ -249,6 +249,11 @@ impl CacheKey {
     }
 }
 
+/// Enough to tell values apart by, for as long as the process runs.
+fn masked(value: &str) -> String {
+    format!("#{:08x}", digest(value.as_bytes()) >> 32)
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -302,15 +307,19 @@ impl<'a> Reader<'a> {
         let path = self.part()?;
         let query = self.maybe()?.map(|q| format!("?{q}")).unwrap_or_default();
         let mut text = format!("{owner} route:{route} {method} {scheme}://{authority}{path}{query}");
+        let mut variant = false;
         while !self.0.is_empty() {
             if self.0.starts_with(&u32::MAX.to_be_bytes()) {
                 self.0 = self.0.get(4..)?;
                 text.push_str(" vary");
+                variant = true;
                 continue;
             }
             let name = self.part()?;
-            let value = self.maybe()?.unwrap_or_else(|| "-".to_owned());
-            text.push_str(&format!(" {name}={value}"));
+            // Keys stand in logs, and cookies and fields may be credentials: of their values only a digest is told.
+            let open = if variant { name.starts_with("accept") } else { name != "=" };
+            let value = self.maybe()?.map(|value| if open { value } else { masked(&value) });
+            text.push_str(&format!(" {name}={}", value.as_deref().unwrap_or("-")));
         }
         Some(text)
     }
@@ -450,6 +459,27 @@ mod tests {
         let routed = Owned { selecting: vec![("accept".into(), Some(b"x".to_vec()))], ..parts.clone() };
         assert!(variant != parts.key() && variant != routed.key());
         assert_eq!(variant.describe(), "public route:r GET http://a/ vary accept=x");
+    }
+
+    #[test]
+    fn a_key_tells_nobody_the_value_of_a_cookie_or_a_field() {
+        let selecting =
+            vec![("cookie".into(), Some(b"session".to_vec())), ("=".into(), Some(b"s3cret".to_vec()))];
+        let parts = Owned {
+            https: false,
+            authority: "a".into(),
+            owner: Owner::Public,
+            route: "r".into(),
+            path: "/".into(),
+            query: None,
+            selecting,
+        };
+        let token = http::HeaderName::from_static("x-token");
+        let told = parts.key().variant(&[(token, Some(b"s3cret".to_vec()))]).unwrap().describe();
+        assert!(
+            told.contains("cookie=session =") && told.contains("x-token=#") && !told.contains("s3cret"),
+            "{told}"
+        );
     }
 
     #[test]

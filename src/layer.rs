@@ -48,8 +48,8 @@ use crate::proxy::{AccessLog, Inner, Proxy, Shared};
 /// service that is wrapped.
 ///
 /// Two promises are the server's and not the layer's: that every message has one framing, and the limits on connections.
-/// Extensions of a request reach the application also on a shared fill: what an outer layer puts there about a client must
-/// not decide about the answer of a cached route.
+/// Extensions that an outer layer put into a request do not reach the application on a fill of a tier with a `ttl`: they are
+/// not in the key.
 #[derive(Clone)]
 pub struct CacheLayer {
     shared: Arc<Shared>,

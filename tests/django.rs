@@ -215,7 +215,10 @@ async fn who_logs_in_as_somebody_else_in_the_same_browser_never_sees_the_old_ans
     for path in CACHED {
         let answer = browser.get(path).await;
         assert_belongs_to("acme", path, &answer);
-        assert_eq!(answer.x_cache(), "HIT", "{path}: {}", answer.cache_status());
+        // The login as bea was a write of ann's session that was answered with a redirect to the dashboard, which it
+        // therefore purged for acme (RFC 9111 section 4.4).
+        let word = if path == "/dashboard/" { "MISS" } else { "HIT" };
+        assert_eq!(answer.x_cache(), word, "{path}: {}", answer.cache_status());
     }
 }
 

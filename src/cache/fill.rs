@@ -218,6 +218,15 @@ impl Fills {
 }
 
 impl Slot {
+    /// This fill takes no new waiter.
+    fn leave(&mut self, fill: &Arc<Fill>) {
+        for waiting in [&mut self.running, &mut self.next] {
+            if waiting.as_ref().is_some_and(|waiting| Arc::ptr_eq(waiting, fill)) {
+                *waiting = None;
+            }
+        }
+    }
+
     /// The fill that a request with this wish may wait for. A superseded fill takes no new waiter.
     fn joinable(&self, want: Want) -> Option<Arc<Fill>> {
         let running = self.running.as_ref();
@@ -276,8 +285,21 @@ impl Leader {
         })
     }
 
+    /// Takes no new waiter. Called before the end of the answer is shown: whoever has seen it and asks again finds what was
+    /// stored, or asks anew, and never gets what was over before.
+    pub fn close(&self) {
+        let mut shard = self.fills.shard(&self.key);
+        let slot = shard.families.get_mut(&self.key).and_then(|family| family.slots.get_mut(&self.place));
+        if let Some(slot) = slot {
+            slot.leave(&self.fill);
+        }
+    }
+
     /// Tells everybody how it came out. Only the first word counts.
     pub fn answer(&self, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Streaming(_)) {
+            self.close();
+        }
         self.fill.outcome.send_if_modified(|known| {
             let first = known.is_none();
             if first {
@@ -314,11 +336,7 @@ impl Drop for Leader {
         family.leaders -= 1;
         if let Some(slot) = family.slots.get_mut(&self.place) {
             slot.leaders -= 1;
-            for waiting in [&mut slot.running, &mut slot.next] {
-                if waiting.as_ref().is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
-                    *waiting = None;
-                }
-            }
+            slot.leave(&self.fill);
             if slot.leaders == 0 {
                 family.slots.remove(&self.place);
             }

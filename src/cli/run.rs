@@ -1,6 +1,7 @@
 //! `larder run`: binds, serves until a signal, drains.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,11 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 pub(super) fn start_diagnostics() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LARDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Colours are for people: a file or a collector gets `name=value` without them.
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_ansi(colours).with_env_filter(filter);
     // A second call in one process keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = lines.with_writer(std::io::stderr).try_init();
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {

@@ -39,6 +39,9 @@ pub(super) struct Asked {
     pub(super) dry_run: bool,
 }
 
+/// Makes one thing that is wanted of its name.
+type Make = fn(String) -> Wanted;
+
 /// The words of the body, for whoever got them wrong.
 const EXPECTED: &str = "an object with at least one of `tags`, `patterns`, `urls`, `routes`, `stores`, `keys` (lists of \
                         strings), `everything: true` or `tenant`; `soft` and `dry_run` may be true";
@@ -57,7 +60,7 @@ impl Asked {
     /// # Errors
     /// 400 where nothing is named.
     pub(super) fn wanted(&self) -> Result<Vec<Wanted>, Error> {
-        let lists: [(_, fn(String) -> Wanted); 7] = [
+        let lists: [(_, Make); 7] = [
             (&self.tags, Wanted::Tag),
             (&self.surrogate_keys, Wanted::Tag),
             (&self.patterns, Wanted::Pattern),

@@ -63,6 +63,15 @@ const PROXY_AUTHENTICATION: [HeaderName; 3] = [
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
+/// Whether a field of this name concerns one connection only, or speaks of the hops so far, which Larder does in its own
+/// words.
+pub fn is_of_the_way(name: &HeaderName) -> bool {
+    CONNECTION_SPECIFIC.contains(name)
+        || [header::FORWARDED, header::VIA].contains(name)
+        || name.as_str().starts_with("x-forwarded-")
+        || name.as_str() == "x-real-ip"
+}
+
 /// Whether a field of this name may stand in a trailer section that is passed on: nothing that frames, routes
 /// or authenticates (RFC 9110 section 6.5.1).
 pub fn allowed_in_trailers(name: &HeaderName) -> bool {

@@ -54,6 +54,7 @@ pub enum Reason {
     TierSaysNever,
     CredentialChanged,
     CloseDelimited,
+    EventStream,
     OnlyIfCached,
     TagsTooMany,
     // Asked for in vain.
@@ -113,6 +114,7 @@ impl Reason {
         Self::TierSaysNever,
         Self::CredentialChanged,
         Self::CloseDelimited,
+        Self::EventStream,
         Self::OnlyIfCached,
         Self::TagsTooMany,
         Self::BustDenied,
@@ -221,6 +223,9 @@ impl Reason {
                 "close-delimited",
                 "the answer ends with its connection, so nobody can say whether it is whole (RFC 9112 section 8)",
             ),
+            Self::EventStream => {
+                ("event-stream", "a stream of events (text/event-stream) is for one reader, and has no end")
+            }
             Self::OnlyIfCached => {
                 ("only-if-cached", "the request accepts stored responses only (RFC 9111 section 5.2.1.7)")
             }

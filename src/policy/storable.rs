@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE, VARY};
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::cache_control::CacheControl;
 use super::freshness::{Freshness, Ttl, initial_age, origin_lifetime};
@@ -121,6 +121,9 @@ fn fields_allow(exchange: &Exchange<'_>, cc: &CacheControl, rules: &StoreRules) 
     if cc.no_cache && !overrides.no_cache && !by_origin {
         return Err(Reason::NoCache);
     }
+    if is_event_stream(exchange.response) {
+        return Err(Reason::EventStream);
+    }
     if exchange.response.contains_key(SET_COOKIE) && !overrides.set_cookie && !rules.keep_set_cookie {
         return Err(Reason::SetCookie);
     }
@@ -131,6 +134,12 @@ fn fields_allow(exchange: &Exchange<'_>, cc: &CacheControl, rules: &StoreRules) 
         return if shared { Ok(()) } else { Err(Reason::Authorization) };
     }
     Ok(())
+}
+
+/// Server-sent events go on until somebody leaves: there is no whole answer to store, and none to share.
+fn is_event_stream(response: &HeaderMap) -> bool {
+    let kind = response.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 fn vary_allows(response: &HeaderMap, overrides: Overrides) -> Result<(), Reason> {
@@ -161,7 +170,7 @@ fn own_lifetime(exchange: &Exchange<'_>, cc: &CacheControl) -> Result<Duration, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -216,6 +225,7 @@ mod tests {
             ("vary", "AUTHORIZATION", Reason::VaryAuthorization),
             ("vary", "*", Reason::VaryStar),
             ("content-range", "bytes 0-1/2", Reason::Partial),
+            ("content-type", "Text/Event-Stream; charset=utf-8", Reason::EventStream),
         ] {
             assert_eq!(verdict(&[], 200, &[(field, value)], rules(FIXED)), Err(reason), "{field}: {value}");
         }

@@ -63,6 +63,7 @@ pub fn refused(asker: &Asker, what: &str, error: &Error) {
 pub fn whose_text(whose: &Where) -> String {
     match whose {
         Where::All => "all".to_owned(),
+        Where::Public => "public".to_owned(),
         Where::Tenant(name) => format!("tenant {name}, public and global scopes"),
         Where::TenantOnly(name) => format!("tenant {name} and global scopes"),
     }

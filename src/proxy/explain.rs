@@ -55,7 +55,7 @@ impl<S: Inner> Proxy<S> {
         let (about, route) = self.routed(&mut parts)?;
         let who = self.shared.identified(&parts, about.host()).await?;
         who.losers.strip(&mut parts);
-        let visit = Visit { parts, body, about, route, who, arrived };
+        let visit = Visit { parts, body, about, route, who, arrived, waited: true };
         let plan = if visit.parts.method.is_safe() {
             self.plan(&visit)
         } else {

@@ -19,6 +19,7 @@ use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
+use crate::config::Ttl;
 use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
@@ -40,8 +41,8 @@ struct Errand {
     /// The stored response that was not good enough.
     old: Option<Arc<StoredResponse>>,
     job: Arc<Job>,
-    /// The client's own request held a credential that the fill's does not.
-    dropped_credential: bool,
+    /// The client's own request says something that the fill's does not.
+    says_less: bool,
     /// `current` when the request came.
     since: Position,
 }
@@ -75,10 +76,15 @@ impl<S: Inner> Proxy<S> {
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
         request.parts.headers.remove(CHOICE);
+        if plan.caching.tier.ttl != Ttl::Origin {
+            // What an outer layer knows of this client is not in the key.
+            request.parts.extensions.clear();
+        }
         request.parts.extensions.insert(Upstream(visit.route.origin));
         let job = Job {
             caching: plan.caching.clone(),
             keyed: plan.keyed.clone(),
+            uncacheable: plan.keyed.uncacheable(&plan.caching, &visit.parts.headers).into_owned(),
             request: request.parts,
             arrived: visit.arrived,
             wishes: plan.asked.wishes,
@@ -87,7 +93,7 @@ impl<S: Inner> Proxy<S> {
             whole: busting,
             purging: visit.route.purge_on_any.then(|| Purging::of(visit)),
         };
-        (job, request.dropped_credential)
+        (job, request.says_less)
     }
 
     /// Leads or waits, and answers with what comes out.
@@ -100,10 +106,10 @@ impl<S: Inner> Proxy<S> {
         variant: Option<CacheKey>,
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
-        let (job, dropped_credential) = self.job(&visit, &plan);
+        let (job, says_less) = self.job(&visit, &plan);
         let mut variant = variant;
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
-        let errand = Errand { visit, plan, reason, old, job: Arc::new(job), dropped_credential, since };
+        let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
             let (fill, private) = self.attach(&errand.job, variant.as_ref(), want);
             let led = private.is_some();
@@ -210,7 +216,7 @@ impl<S: Inner> Proxy<S> {
             return stale;
         }
         let own = match private {
-            Some(private) if !errand.dropped_credential => private.await.ok(),
+            Some(private) if !errand.says_less => private.await.ok(),
             _ => None,
         };
         let Some(mut response) = own else {
@@ -244,7 +250,10 @@ impl<S: Inner> Proxy<S> {
         if !may_stand_in(&old.freshness, validity, now) {
             return None;
         }
-        let verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        if let Validity::StaleSince(since) = validity {
+            verdict.stale_since = Some(since);
+        }
         Some(self.serve(&errand.visit, old, &verdict, now))
     }
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AGE, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use super::exceptions::{Answer, rule};
@@ -20,12 +19,13 @@ use super::identify::Generation;
 use super::invalidation::Purging;
 use super::keyed::Keyed;
 use super::origin::CloseDelimited;
+use super::receive::{content_length, receive};
 use super::shared::{Inner, Shared};
 use super::tags::{self, Said};
-use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, Reader, SharedBody, SharedHead, variant_key};
+use crate::cache::{Begun, Kept, Leader, Lookup, Outcome, SharedBody, SharedHead, variant_key};
 use crate::clock::Now;
 use crate::config::{Caching, Ttl};
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::http::{Body, fields};
 use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
@@ -38,6 +38,8 @@ use crate::stored::{Selectors, StoredResponse};
 pub(super) struct Job {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
+    /// Where it is remembered that the answer could not be stored.
+    pub(super) uncacheable: CacheKey,
     /// The head of the request to the origin.
     pub(super) request: Parts,
     pub(super) arrived: Now,
@@ -231,7 +233,7 @@ impl<S: Inner> FillTask<S> {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
         // to a credential that changed says nothing of others'.
         if !head.status.is_server_error() && reason != Reason::CredentialChanged {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
         let mut response = Response::new(body);
@@ -300,7 +302,7 @@ impl<S: Inner> FillTask<S> {
             stored: !too_large,
         })));
         if too_large {
-            self.shared.cache.remember_uncacheable(&self.job.keyed.key, self.shared.now());
+            self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         let received = receive(body, &content, keeper, content_length(&head.headers)).await;
         if let Ok(trailers) = &received
@@ -309,6 +311,7 @@ impl<S: Inner> FillTask<S> {
         {
             self.complete(begun, &head, whole, variant);
         }
+        self.leader.close();
         content.end(received);
     }
 
@@ -422,56 +425,5 @@ fn bounded(ttl: Ttl, max: Option<Duration>) -> Ttl {
         (Ttl::Fixed(ttl), Some(max)) => Ttl::Fixed(ttl.min(max)),
         (Ttl::UntilPurged, Some(max)) => Ttl::Fixed(max),
         (ttl, _) => ttl,
-    }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// How long a body that is too large to store waits for its first reader, who was told of it a moment ago.
-const ATTENDANCE: Duration = Duration::from_secs(5);
-
-/// Moves the body over. A body that is shorter or longer than announced is not complete (invariant 4).
-/// `keeper` is a reader that reads nothing: it holds the place until the first of those who waited is there.
-async fn receive(
-    mut body: Body,
-    content: &SharedBody,
-    mut keeper: Option<Reader>,
-    announced: Option<u64>,
-) -> Result<Option<HeaderMap>, Error> {
-    let mut trailers = None;
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(|error| broken(&error))?.into_data() {
-            Ok(chunk) if chunk.is_empty() => {}
-            Ok(chunk) => {
-                if announced == Some(content.received() + chunk.len() as u64) {
-                    content.add_last(chunk);
-                } else {
-                    content.add(chunk);
-                }
-                if keeper.is_some() && content.is_windowed() {
-                    // If nobody comes, the room below is abandoned.
-                    let _ = tokio::time::timeout(ATTENDANCE, content.attended(2)).await;
-                    keeper = None;
-                }
-                let gone = |_| Error::new(ErrorKind::OriginBroken, "nobody reads the answer any more");
-                content.room().await.map_err(gone)?;
-            }
-            Err(frame) => trailers = frame.into_trailers().ok(),
-        }
-    }
-    match announced {
-        Some(length) if length != content.received() => {
-            Err(Error::new(ErrorKind::OriginBroken, "the answer is not as long as the application announced"))
-        }
-        _ => Ok(trailers),
-    }
-}
-
-fn broken(error: &BoxError) -> Error {
-    match error.downcast_ref::<Error>() {
-        Some(error) => error.clone(),
-        None => Error::new(ErrorKind::OriginBroken, "the application broke its answer off"),
     }
 }

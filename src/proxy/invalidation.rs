@@ -15,7 +15,7 @@ use super::selection::{Terms, Wanted};
 use super::shared::Shared;
 use super::tags::{GROUP_INVALIDATION, LARDER_PURGE, LITESPEED_PURGE, Said};
 use super::visit::Visit;
-use super::write::whose;
+use super::write::{is_nobody, whose};
 use crate::config::Route;
 use crate::http::{Body, fields, reference, structured};
 use crate::identity::User;
@@ -30,6 +30,7 @@ pub(super) struct Purging {
     query: Option<String>,
     from: Option<IpAddr>,
     whose: Where,
+    nobody: bool,
     user: Option<User>,
     by: Option<Causer>,
 }
@@ -46,6 +47,7 @@ impl Purging {
             query: visit.parts.uri.query().map(str::to_owned),
             from: visit.about.client,
             whose: whose(visit),
+            nobody: is_nobody(visit),
             user: visit.who.identity.user.clone(),
             by: visit.causer(),
         }
@@ -54,18 +56,21 @@ impl Purging {
     /// The answer to a request with a safe method. Cache groups are ignored here (RFC 9875 section 3).
     pub(super) fn answered(&self, shared: &Shared, said: &Said) {
         if !said.purges.is_empty() {
-            self.carry_out(shared, self.asked(&said.purges));
+            self.carry_out(shared, self.asked(&said.purges), &self.whose);
         }
     }
 
     /// The answer to a write.
     pub(super) fn written(&self, shared: &Shared, said: &Said, response: &Response<Body>) {
-        let mut asked = self.locations(response);
+        // As for the written URL itself: a redirect is no sign that nobody's write was accepted.
+        let unsure = self.nobody && response.status().is_redirection();
+        self.carry_out(shared, self.locations(response), if unsure { &Where::Public } else { &self.whose });
+        let mut asked = Vec::new();
         if !said.purges.is_empty() {
             asked.extend(self.groups(&said.purges));
             asked.extend(self.asked(&said.purges));
         }
-        self.carry_out(shared, asked);
+        self.carry_out(shared, asked, &self.whose);
     }
 
     fn asked(&self, purges: &HeaderMap) -> Vec<Asked> {
@@ -187,14 +192,14 @@ impl Purging {
         Ok(wanted.into_iter().map(|wanted| (mode, wanted)).collect())
     }
 
-    fn carry_out(&self, shared: &Shared, asked: Vec<Asked>) {
+    fn carry_out(&self, shared: &Shared, asked: Vec<Asked>, whose: &Where) {
         for mode in [Mode::Hard, Mode::Soft] {
             let wanted: Vec<Wanted> =
                 asked.iter().filter(|(m, _)| *m == mode).map(|(_, wanted)| wanted.clone()).collect();
             if wanted.is_empty() {
                 continue;
             }
-            let terms = Terms { whose: self.whose.clone(), mode, by: self.by };
+            let terms = Terms { whose: whose.clone(), mode, by: self.by };
             match shared.plan_purge(&wanted, &terms) {
                 Ok(planned) => {
                     let receipts = shared.carry_out(&planned);
@@ -258,6 +263,7 @@ mod tests {
             query: None,
             from: None,
             whose: Where::All,
+            nobody: false,
             user: Some(user()),
             by: None,
         }

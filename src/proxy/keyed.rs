@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use jiff::tz::TimeZone;
 
@@ -44,6 +46,17 @@ pub struct Keyed {
 }
 
 impl Keyed {
+    /// Under which it is remembered that the answer could not be stored. Where the client's credentials reach the
+    /// application though they are not in the key (RFC 9111 decides), an answer to one says nothing of an answer to none.
+    pub fn uncacheable(&self, caching: &Caching, client: &HeaderMap) -> Cow<'_, CacheKey> {
+        let credential = client.contains_key(AUTHORIZATION) || client.contains_key(COOKIE);
+        let apart = caching.tier.ttl == Ttl::Origin && credential;
+        apart
+            .then(|| self.key.variant(&[(COOKIE, None)]))
+            .flatten()
+            .map_or(Cow::Borrowed(&self.key), Cow::Owned)
+    }
+
     /// What covers the answer.
     pub fn coverage(&self) -> Coverage<'_> {
         Coverage {

@@ -5,8 +5,8 @@
 //! `Vary` selects. A claimed identity never brings a credential along.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HOST,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -16,7 +16,7 @@ use super::identify::{Carried, Identified};
 use super::keyed::{Keyed, is_bust};
 use super::sanitize::{Sanitized, forwarded, forwarded_shared};
 use crate::config::{Caching, Share, Ttl, VaryOn};
-use crate::http::{cookies, query};
+use crate::http::{cookies, fields, query};
 use crate::identity::Kind;
 use crate::policy::vary;
 
@@ -32,9 +32,9 @@ const CONDITIONAL: [http::HeaderName; 6] =
 #[derive(Debug)]
 pub(super) struct FillRequest {
     pub(super) parts: Parts,
-    /// Whether the client's request held a credential that this one does not: if the answer cannot be shared, the
-    /// client's own request must be asked.
-    pub(super) dropped_credential: bool,
+    /// Whether the client's request said something that this one does not: if the answer cannot be shared, the client's own
+    /// request must be asked.
+    pub(super) says_less: bool,
 }
 
 /// Makes the head of the fill's request out of the client's.
@@ -54,27 +54,51 @@ pub(super) fn fill_request(
     if by_origin {
         who.losers.strip_cookies(&mut parts.headers);
         CONDITIONAL.iter().for_each(|name| drop(parts.headers.remove(name)));
+        set_codings(&mut parts.headers, client);
         if !goes.authorization {
             parts.headers.remove(AUTHORIZATION);
         }
         if !goes.proving_cookies {
             cookies::retain(&mut parts.headers, |name| goes.cookie(caching, name));
         }
+        if caching.share != Share::Public {
+            // A field that names somebody whom the key does not hold is a credential like any other.
+            let named = who.carries.all();
+            for name in named.headers().filter(|name| !goes.carriers.headers().any(|kept| kept == *name)) {
+                parts.headers.remove(name);
+            }
+        }
     } else {
         parts.headers = keyed_fields(client, caching, keyed, &goes);
     }
-    let kept = |name| client.headers.contains_key(&name) && !parts.headers.contains_key(&name);
-    let dropped_credential = kept(AUTHORIZATION) || kept(COOKIE) || cookies_differ(client, &parts);
+    let says_less = says_less(client, &parts, caching, keyed);
     if by_origin {
         forwarded(&mut parts, about);
     } else {
         forwarded_shared(&mut parts, about);
     }
-    FillRequest { parts, dropped_credential }
+    FillRequest { parts, says_less }
 }
 
-fn cookies_differ(client: &Parts, fill: &Parts) -> bool {
-    cookies::pairs(&client.headers).count() != cookies::pairs(&fill.headers).count()
+/// Fields that a fill leaves out or words anew without asking for anything else.
+const SAME_MEANING: [http::HeaderName; 6] =
+    [ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, HOST, PRAGMA, super::wishes::CHOICE];
+
+/// Whether the client's request says something that the fill's does not: a credential, a field, a parameter.
+fn says_less(client: &Parts, fill: &Parts, caching: &Caching, keyed: &Keyed) -> bool {
+    let parameters = |parts: &Parts| {
+        let query = parts.uri.query().unwrap_or_default();
+        query::pairs(query).filter(|pair| !is_bust(caching, pair.name)).count()
+    };
+    let negotiated = |name: &http::HeaderName| *name == ACCEPT_LANGUAGE && keyed.language.is_some();
+    let lost = |name: &http::HeaderName| {
+        !CONDITIONAL.contains(name)
+            && !SAME_MEANING.contains(name)
+            && !fields::is_of_the_way(name)
+            && !negotiated(name)
+            && !client.headers.get_all(name).iter().eq(fill.headers.get_all(name))
+    };
+    parameters(client) != parameters(fill) || client.headers.keys().any(lost)
 }
 
 /// What of the identity's carriers goes along.
@@ -162,9 +186,7 @@ fn keyed_fields(client: &Parts, caching: &Caching, keyed: &Keyed, goes: &Goes<'_
 
 /// What Larder says in its own words.
 fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
-    if let Some(codings) = vary::accept_encoding(&client.headers) {
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
-    }
+    set_codings(headers, client);
     if let Some(language) = keyed.language.as_deref().and_then(|l| HeaderValue::from_str(l).ok()) {
         headers.insert(ACCEPT_LANGUAGE, language);
     }
@@ -172,6 +194,15 @@ fn set_fixed(headers: &mut HeaderMap, client: &Parts, keyed: &Keyed) {
     headers
         .entry(USER_AGENT)
         .or_insert(HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
+}
+
+/// The content codings by their meaning, by which variants are told apart: an application is asked for none that is not
+/// told apart (`deflate`), for it would be served to those who accept none.
+fn set_codings(headers: &mut HeaderMap, client: &Parts) {
+    headers.remove(ACCEPT_ENCODING);
+    if let Some(codings) = vary::accept_encoding(&client.headers) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
+    }
 }
 
 /// The URL as keyed, with the parameters that became the identity in the key, and with the bust parameter where the

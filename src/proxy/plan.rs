@@ -10,6 +10,7 @@ use super::respond::{Source, Verdict, XCache};
 use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::{Asked, allowed, asked};
+use crate::clock::Now;
 use crate::config::{Allow, Caching, OnlyIf};
 use crate::http::query;
 use crate::policy::Reason;
@@ -19,6 +20,8 @@ pub(super) struct Plan {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
     pub(super) asked: Asked,
+    /// When it is judged what is fresh.
+    pub(super) now: Now,
 }
 
 /// Why the cache has no part in a request.
@@ -49,6 +52,8 @@ impl<S: Inner> Proxy<S> {
             return Err(plain(reason));
         }
         let about = &visit.about;
+        // Identifying may have taken its time.
+        let now = if visit.waited { self.shared.now() } else { visit.arrived };
         let keyed = keyed(
             about.https,
             about.authority(),
@@ -56,17 +61,18 @@ impl<S: Inner> Proxy<S> {
             caching,
             &visit.who.identity,
             &visit.parts,
-            visit.arrived,
+            now,
         )
         .map_err(plain)?;
         let budget = &self.shared.budget;
-        let asked = asked(&visit.parts, caching, &visit.who.identity, &keyed.key, budget, visit.arrived);
+        let asked = asked(&visit.parts, caching, &visit.who.identity, &keyed.key, budget, now);
         if asked.bypass {
             return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
         }
-        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked })
+        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, now })
     }
 }
+
 /// Why a request of a cached route has nothing to do with the cache.
 fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
     let parts = &visit.parts;

@@ -86,6 +86,8 @@ pub struct Verdict {
     pub key: Option<CacheKey>,
     /// Whether the client may see the key.
     pub show_key: bool,
+    /// Since when a stored response is stale by a soft purge, on the monotonic clock.
+    pub stale_since: Option<std::time::Duration>,
 }
 
 impl Verdict {
@@ -101,6 +103,7 @@ impl Verdict {
             forwarded: None,
             key: None,
             show_key: false,
+            stale_since: None,
         }
     }
 
@@ -197,7 +200,9 @@ pub(super) fn from_stored(
     let ok = stored.status == StatusCode::OK;
     let unchanged = ok && validation::not_modified(request, etag, modified);
     headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
-    let ttl = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
+    let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
+    let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
+    let ttl = by_age.into_iter().chain(by_purge).min();
     verdict.write(&mut headers, ttl);
     let mut response = Response::new(Body::empty());
     if unchanged {
@@ -219,8 +224,11 @@ pub(super) fn from_stored(
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
 fn seconds(left: std::time::Duration, stored: &StoredResponse, now: Now) -> i64 {
-    let whole = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
-    stored.freshness.staleness(now).map_or(whole(left), |stale| -whole(stale))
+    stored.freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
+}
+
+fn whole_seconds(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ fn plan_pattern(pattern: &str, terms: &Terms, planned: &mut Planned) -> Result<(
         let whose = match &terms.whose {
             Where::All => Where::Tenant(tenant.into()),
             Where::Tenant(own) | Where::TenantOnly(own) if **own == *tenant => terms.whose.clone(),
-            Where::Tenant(_) | Where::TenantOnly(_) => {
+            Where::Public | Where::Tenant(_) | Where::TenantOnly(_) => {
                 let what = format!("`{pattern}` names another tenant than the one that this purge is for");
                 return Err(Error::new(ErrorKind::Forbidden, what));
             }
@@ -239,7 +239,7 @@ fn of_tenant(pattern: &str) -> Option<(&str, Option<&str>)> {
 /// The name of a tenant that somebody acts for.
 pub fn tenant_of(whose: &Where) -> Option<&Arc<str>> {
     match whose {
-        Where::All => None,
+        Where::All | Where::Public => None,
         Where::Tenant(name) | Where::TenantOnly(name) => Some(name),
     }
 }

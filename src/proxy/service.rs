@@ -98,7 +98,7 @@ impl<S: Inner> Proxy<S> {
             Err(error) => return Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
         };
         let step = self.shared.identifier.identify(&parts, about.host());
-        let visit = |who| Visit { parts, body, about, route, who, arrived };
+        let visit = |who| Visit { parts, body, about, route, who, arrived, waited: false };
         match step {
             Step::Done(who) => self.identified(visit(who)),
             Step::Refused(error) => {
@@ -110,7 +110,7 @@ impl<S: Inner> Proxy<S> {
                 let proxy = self.clone();
                 Flow::Later(Box::pin(async move {
                     match future.await {
-                        Ok(who) => match proxy.identified(Visit { who, ..visit }) {
+                        Ok(who) => match proxy.identified(Visit { who, waited: true, ..visit }) {
                             Flow::Now(response) => response,
                             Flow::Later(future) => future.await,
                         },
@@ -133,7 +133,7 @@ impl<S: Inner> Proxy<S> {
                 return self.later(move |proxy| proxy.pass(visit, reason, denied));
             }
         };
-        let now = visit.arrived;
+        let now = plan.now;
         let store = plan.caching.tier.store;
         let (lookup, variant) = self.shared.cache.lookup(store, &plan.keyed.key, &visit.parts.headers, now);
         // The key under which a variant is filled on its own, once it is known that there are variants.
@@ -162,14 +162,18 @@ impl<S: Inner> Proxy<S> {
         found: Option<(Arc<StoredResponse>, Validity)>,
         variant: Option<CacheKey>,
     ) -> Flow {
+        let now = plan.now;
         match (decision, found) {
             (Decision::Serve, Some((stored, _))) => {
                 let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-                Flow::Now(self.serve(&visit, &stored, &verdict, visit.arrived))
+                Flow::Now(self.serve(&visit, &stored, &verdict, now))
             }
-            (Decision::ServeStale { refresh }, Some((stored, _))) => {
-                let verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
-                let response = self.serve(&visit, &stored, &verdict, visit.arrived);
+            (Decision::ServeStale { refresh }, Some((stored, validity))) => {
+                let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
+                if let Validity::StaleSince(since) = validity {
+                    verdict.stale_since = Some(since);
+                }
+                let response = self.serve(&visit, &stored, &verdict, now);
                 if refresh {
                     self.refresh(&visit, &plan, variant.as_ref());
                 }
@@ -186,7 +190,8 @@ impl<S: Inner> Proxy<S> {
                 Flow::Now(self.failed(&self.told(&visit), &error, verdict))
             }
             (_, found) => {
-                let uncacheable = self.shared.cache.is_uncacheable(&plan.keyed.key, visit.arrived);
+                let remembered = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
+                let uncacheable = self.shared.cache.is_uncacheable(&remembered, now);
                 if uncacheable && plan.asked.wishes.refresh.is_none() && found.is_none() {
                     let denied = plan.asked.denied;
                     return self.later(move |proxy| proxy.pass(visit, Reason::Uncacheable, denied));

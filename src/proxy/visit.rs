@@ -52,6 +52,8 @@ pub(super) struct Visit {
     pub(super) route: Arc<Route>,
     pub(super) who: Identified,
     pub(super) arrived: Now,
+    /// Whether identifying had to wait for somebody.
+    pub(super) waited: bool,
 }
 
 impl Visit {

@@ -21,6 +21,9 @@ pub(super) struct Pending {
     shared: Arc<Shared>,
     selectors: Vec<Selector>,
     rules: Rules,
+    /// Whose entries it purges once the application accepted it.
+    sure: Where,
+    /// Whose entries it purges as things stand.
     whose: Where,
 }
 
@@ -28,12 +31,16 @@ impl Pending {
     /// Takes a copy of the body aside where a rule reads it.
     pub(super) fn of(shared: Arc<Shared>, visit: &mut Visit) -> Self {
         let rules = Rules::of(&shared, visit);
-        Self { selectors: own_url(&shared, visit), rules, whose: whose(visit), shared }
+        let sure = whose(visit);
+        let whose = if is_nobody(visit) { Where::Public } else { sure.clone() };
+        Self { selectors: own_url(&shared, visit), rules, sure, whose, shared }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
     pub(super) fn answered(mut self, status: StatusCode) {
-        if !(status.is_success() || status.is_redirection()) {
+        if status.is_success() {
+            self.whose = self.sure.clone();
+        } else if !status.is_redirection() {
             self.forget();
         }
     }
@@ -49,6 +56,13 @@ impl Pending {
         self.selectors.clear();
         self.rules.matched.clear();
     }
+}
+
+/// Whether a write has neither tenant nor user. Once the application accepted it, it may concern anybody's entries; but
+/// anybody can send what is redirected to a login page or broken off, so that costs public entries only.
+pub(super) fn is_nobody(visit: &Visit) -> bool {
+    let identity = &visit.who.identity;
+    identity.tenant.is_none() && identity.user.is_none()
 }
 
 /// Whose entries a request may concern: its tenant's. One without a tenant may concern anybody's.

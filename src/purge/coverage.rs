@@ -62,6 +62,8 @@ pub enum Mode {
 pub enum Where {
     /// Everybody's.
     All,
+    /// The public ones.
+    Public,
     /// This tenant's, the public ones, and the scopes of roles, which show all tenants (D8).
     Tenant(Arc<str>),
     /// This tenant's alone and the scopes of roles: for "everything of a tenant".
@@ -186,6 +188,7 @@ pub(super) struct Rows {
 fn scopes(whose: &Where) -> Vec<Scope<'_>> {
     match whose {
         Where::All => vec![Scope::All],
+        Where::Public => vec![Scope::Public],
         Where::Tenant(name) => vec![Scope::Tenant(name), Scope::Public, Scope::Scopes],
         Where::TenantOnly(name) => vec![Scope::Tenant(name), Scope::Scopes],
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Backend, MemoryStore, StoreError};
+use super::{Backend, MemoryStore, Seen, StoreError};
 use crate::clock::{Clock, Now};
 use crate::config::{Capacity, Eviction, Store};
 use crate::key::{CacheKey, KeyParts, Owner};
@@ -168,5 +168,45 @@ fn replacing_removing_and_clearing_keep_the_figures_right() {
         assert_eq!(store.stats().entries, 1);
         store.clear();
         assert_eq!((store.stats().entries, store.stats().bytes), (0, 0), "{order:?}");
+    }
+}
+
+#[test]
+fn a_visit_sees_every_entry_and_removes_what_it_is_told_to() {
+    for order in ORDERS {
+        let store = store(Capacity::Entries(1_000), order);
+        for n in 0..200 {
+            store.put(key(n), entry(10, 60), now()).unwrap();
+        }
+        let mut seen = std::collections::HashSet::new();
+        let all = store.visit(&mut |at, _| {
+            // Use moves entries of some orders about.
+            assert!(has(&store, 7) || seen.contains(key(7).as_bytes()));
+            seen.insert(at.as_bytes().to_vec());
+            if *at == key(7) { Seen::Remove } else { Seen::Keep }
+        });
+        assert!(all && seen.len() == 200, "{order:?}: {} seen", seen.len());
+        assert!(!has(&store, 7) && has(&store, 8), "{order:?}");
+        assert_eq!(store.stats().entries, 199);
+        let mut count = 0;
+        let all = store.visit(&mut |_, _| {
+            count += 1;
+            Seen::Stop
+        });
+        assert!(!all && count == 1, "{order:?}: stopped after {count}");
+    }
+}
+
+#[test]
+fn a_visit_removes_no_entry_that_took_the_place_of_the_one_it_saw() {
+    for order in ORDERS {
+        let store = store(Capacity::Entries(10), order);
+        store.put(key(0), entry(1, 60), now()).unwrap();
+        store.visit(&mut |_, _| {
+            store.put(key(0), entry(2, 60), now()).unwrap();
+            Seen::Remove
+        });
+        let Some(Entry::Response(kept)) = store.get(&key(0), now()) else { continue };
+        assert_eq!(kept.body.len(), 2, "{order:?}");
     }
 }

@@ -19,7 +19,7 @@ use larder::policy::decide::Wishes;
 use larder::policy::{Decision, Freshness, Reason, Validity, decide};
 use larder::purge::{Coverage, Selector, Where};
 use larder::store::{Backend, Stats, StoreError};
-use larder::stored::{Entry, StoredResponse};
+use larder::stored::{Entry, Selectors, StoredResponse};
 
 use crate::executor::Executor;
 use crate::random::{Random, Yield};
@@ -83,7 +83,8 @@ impl Backend for Recorder {
 }
 
 const OWNER: Owner = Owner::Public;
-const COVERAGE: Coverage<'static> = Coverage { owner: &OWNER, authority: "shop", target: "/page" };
+/// The stripe of public responses.
+const STRIPE: u8 = 0;
 const WHO: HeaderName = HeaderName::from_static("x-who");
 
 struct World {
@@ -182,6 +183,11 @@ impl World {
         (!self.random.one_in(12)).then_some(Answer { version, asked, who, not_modified })
     }
 
+    fn selectors(&self) -> Selectors {
+        let (owner, authority, target, route, store, key) = (&OWNER, "shop", "/page", "r", 0, &self.key);
+        Coverage { owner, authority, target, route, store, key }.selectors(Vec::new())
+    }
+
     /// Asks for the page, as a client.
     async fn request(self: Rc<Self>, who: &'static str, bust: bool) {
         self.pause().await;
@@ -198,7 +204,7 @@ impl World {
     }
 
     async fn fetch(self: Rc<Self>, asks: Asks, mut variant: Option<CacheKey>) {
-        let since = self.cache.current(0);
+        let since = self.cache.current(STRIPE);
         let own_fill = asks.bust && self.omitted != Omitted::BustsOwnFill;
         let mut want = if own_fill { Want::New } else { Want::Any };
         let mut outdated = 0;
@@ -283,7 +289,7 @@ impl World {
             self.pause().await;
         }
         if self.omitted != Omitted::BeginFirst {
-            self.cache.begin(&mut leader, COVERAGE.stripe());
+            self.cache.begin(&mut leader, STRIPE);
         }
         let old = early.unwrap_or_else(|| self.valid(asks));
         if let Some(stored) = &old
@@ -298,7 +304,7 @@ impl World {
         let Some(answer) = self.origin(asks.who, old.as_ref().map(|old| version_of(old))).await else {
             return leader.answer(Outcome::Failed(broken()));
         };
-        self.cache.begin(&mut leader, COVERAGE.stripe());
+        self.cache.begin(&mut leader, STRIPE);
         match old.filter(|_| answer.not_modified) {
             Some(old) => {
                 let varies = old.field(&http::header::VARY).is_some();
@@ -345,7 +351,7 @@ impl World {
             headers: HeaderMap::new(),
             vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
             variant: variant.as_ref().map(|(_, key)| key.clone()),
-            selectors: COVERAGE.selectors(Vec::new()),
+            selectors: self.selectors(),
             body: body.clone(),
             stored: true,
         })));
@@ -379,7 +385,7 @@ impl World {
         if varies {
             headers.insert(http::header::VARY, HeaderValue::from_static("x-who"));
         }
-        let selectors = COVERAGE.selectors(Vec::new());
+        let selectors = self.selectors();
         Arc::new(StoredResponse::new(
             StatusCode::OK,
             &headers,

@@ -140,7 +140,7 @@ async fn client(world: World, shop: Shop) -> Option<String> {
 
 async fn run(seed: u64) {
     let (version, acknowledged, time) = Default::default();
-    let path = if seed % 2 == 0 { "/page" } else { "/rfc" };
+    let path = if seed.is_multiple_of(2) { "/page" } else { "/rfc" };
     let shop = Shop { random: Random::new(seed), path, version, acknowledged, time };
     let application = shop.clone();
     let world = World::new(CONFIG, move |request| application.clone().answer(request));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's way to fail
 
 mod fills;
+mod forwarding;
 mod isolation;
 mod order;
 mod purge;

@@ -29,7 +29,6 @@ type Handler = dyn Fn(Request<Body>) -> Answer + Send + Sync;
 pub struct Seen {
     pub target: String,
     pub headers: http::HeaderMap,
-    pub extensions: http::Extensions,
 }
 
 impl Seen {
@@ -55,8 +54,7 @@ impl Service<Request<Body>> for App {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let target = request.uri().path_and_query().map_or("", |target| target.as_str()).to_owned();
-        let (headers, extensions) = (request.headers().clone(), request.extensions().clone());
-        self.seen.lock().unwrap().push(Seen { target, headers, extensions });
+        self.seen.lock().unwrap().push(Seen { target, headers: request.headers().clone() });
         let answer = (self.handler)(request);
         Box::pin(async move { Ok(answer.await) })
     }

@@ -1,16 +1,13 @@
 //! B1 and E8: no answer crosses tenants or users, however many ask at once and wherever their identity comes from.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Client, Larder, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Client, Larder, Origin, Reply};
 
 /// Tells whom a page was computed for: what the application itself makes of the credentials that it sees.
 fn personal() -> Origin {

@@ -1,13 +1,10 @@
 //! C1, C3, C4, C5, C7: how much is kept, where, for how long, under which key, and on which conditions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{InProcess, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
-use support::{InProcess, Origin, Reply};
 
 const NOON: u64 = 1_780_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -169,7 +166,7 @@ routes:
         assert!(!forever.cache_status().contains("ttl="), "{}", forever.cache_status());
         assert_eq!(x_cache(&larder, "/never").await, "BYPASS");
     }
-    support::Client::new().post(larder.url("/forever")).send().await;
+    crate::support::Client::new().post(larder.url("/forever")).send().await;
     assert_eq!(x_cache(&larder, "/forever").await, "MISS", "until purged");
 }
 

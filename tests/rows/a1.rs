@@ -1,13 +1,10 @@
 //! A1: a dashboard answers from the cache at once, computing a new one blocks nobody, and what depends on the date ends at local midnight.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Client, Gate, InProcess, Larder, Origin, Reply, Steps, wait};
+use crate::support::{Client, Gate, InProcess, Larder, Origin, Reply, Steps, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const NOON: u64 = 1_780_000_000;

@@ -1,16 +1,13 @@
 //! D6: log and answer say hit or miss, where from, and to staff under which key. D8: a tenant named in the query, and the
 //! scope of super-administrators, with the configuration that is shipped for the CRM.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
-mod support;
-
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Answer, Client, InProcess, Larder, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Answer, Client, InProcess, Larder, Origin, Reply};
 
-const CRM: &str = include_str!("../config/examples/d-crm-node.yaml");
+const CRM: &str = include_str!("../../config/examples/d-crm-node.yaml");
 const NOON: u64 = 1_780_000_000;
 
 const LOGGED: &str = "

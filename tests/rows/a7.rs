@@ -1,12 +1,9 @@
 //! A7: the cache is reset by hand, whole or one URL at a time, and by nobody but an operator.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Answer, Client, Larder, Origin, Reply};
+use crate::support::{Answer, Client, Larder, Origin, Reply};
 
 const ADMIN: &str = "the operator's own token";
 const VIEWER: &str = "a token that only looks";
@@ -85,7 +82,7 @@ impl Setting {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_larder"));
         command.arg("purge").arg("-c").arg(self.larder.file()).args(args);
         command.env("ADMIN_TOKEN", ADMIN).env("VIEWER_TOKEN", VIEWER);
-        let output = support::wait::within("larder purge", command.output()).await.unwrap();
+        let output = crate::support::wait::within("larder purge", command.output()).await.unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         (output.status.success(), text)
     }

@@ -1,16 +1,13 @@
 //! B2 and B9, with the configuration that is shipped for the facility management application: how long each tier keeps
 //! its answers, and when a credential that ended stops getting any.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Gate, InProcess, Origin, Reply, wait};
 use bytes::Bytes;
 use http::Request;
-use support::{Gate, InProcess, Origin, Reply, wait};
 
-const CONFIG: &str = include_str!("../config/examples/b-facility-django.yaml");
+const CONFIG: &str = include_str!("../../config/examples/b-facility-django.yaml");
 const MORNING: u64 = 1_780_024_500; // 08:45 in Asia/Kolkata, far from midnight
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,7 +126,7 @@ async fn b9_a_logged_out_credential_has_no_cached_answer_from_that_moment() {
         assert_eq!(x_cache(&larder, "/dropdown/people/", &session).await, "HIT");
         assert_eq!(origin.count("/accounts/whoami/"), asked, "who it is, is remembered");
         let cookie = format!("sessionid={session}");
-        let client = support::Client::new();
+        let client = crate::support::Client::new();
         client.method(logout, larder.url("/accounts/logout/")).header("cookie", &cookie).send().await;
         // The application knows the session no more.
         origin.answer_with(async |request: Request<Bytes>| match request.uri().path() {

@@ -1,13 +1,10 @@
 //! C7: caching by conditions on the request and on the answer. C9: what authorised clients choose per request.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Answer, InProcess, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
-use support::{Answer, InProcess, Origin, Reply};
 
 const NOON: u64 = 1_780_000_000;
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,10 @@
 //! A7, without a hand: what a write changed is gone from the cache before the writer gets the answer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::origin::never;
-use support::{Answer, Client, Gate, Larder, Origin, Reply, wait};
+use crate::support::origin::never;
+use crate::support::{Answer, Client, Gate, Larder, Origin, Reply, wait};
 
 const YAML: &str = "
 origins: { app: { url: '{origin}', timeout: 1s } }
@@ -259,4 +256,36 @@ async fn a7_a_rule_of_writes_purges_the_tags_of_its_models_within_the_writers_te
             assert_eq!(get(&larder, place, "bolt").await.x_cache(), "HIT", "{place} of the other tenant");
         }
     }
+}
+
+#[tokio::test]
+async fn a7_a_write_of_nobody_purges_for_everybody_only_once_the_application_accepted_it() {
+    let origin = stateful();
+    let larder = larder(&origin).await;
+    let anonymous = |how: &'static str| {
+        let call = Client::new().post(larder.url("/pass/stock/7")).header("x-how", how);
+        async move { call.send().await }
+    };
+    warm(&larder, "/totals", "acme").await;
+    // To a login page, or broken off: anybody can have that.
+    anonymous("302").await;
+    anonymous("cut").await;
+    assert_eq!(get(&larder, "/totals", "acme").await.x_cache(), "HIT");
+    anonymous("200").await;
+    assert_eq!(get(&larder, "/totals", "acme").await.x_cache(), "MISS");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_on_a_cached_route_is_nobody_elses() {
+    let steps = crate::support::Steps::new();
+    let body = steps.clone();
+    let origin =
+        Origin::constant(move || Reply::status(200).header("content-type", "text/event-stream").steps(&body));
+    let larder = larder(&origin).await;
+    let mut first = Client::new().get(larder.url("/events")).stream().await;
+    steps.data("data: 1\n\n");
+    assert_eq!(first.at_least(9).await, b"data: 1\n\n", "an event does not wait for the next");
+    let second = Client::new().get(larder.url("/events")).stream().await;
+    assert_eq!((first.header("x-cache"), second.header("x-cache")), (Some("BYPASS"), Some("BYPASS")));
+    assert_eq!(origin.count("/events"), 2);
 }

@@ -1,16 +1,13 @@
 //! A5 and E7: a cache that cannot be used never fails the page, and an origin that fails does so with clear words.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::origin::never;
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Client, InProcess, Larder, Origin, Reply};
 use serde_json::json;
-use support::origin::never;
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Client, InProcess, Larder, Origin, Reply};
 
 const NOON: u64 = 1_780_000_000;
 

@@ -1,14 +1,11 @@
 //! F2: which answers are kept, and how one that is kept answers HEAD, conditions and other variants.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Answer, Client, Gate, InProcess, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
-use support::{Answer, Client, Gate, InProcess, Origin, Reply};
 
 const NOON: u64 = 1_780_000_000;
 const MODIFIED: &str = "Sat, 23 May 2026 10:00:00 GMT";
@@ -111,7 +108,7 @@ async fn f2_a_head_is_answered_from_the_answer_to_a_get() {
     let first = head(&larder, "/page").await;
     assert_eq!((first.status.as_u16(), first.x_cache(), first.body.len()), (200, "MISS", 0));
     assert_eq!(origin.last("/page").method, "GET", "the whole answer is fetched");
-    let get = support::wait::until_async("it is stored", async || {
+    let get = crate::support::wait::until_async("it is stored", async || {
         let get = larder.ask("/page", &[]).await;
         (get.x_cache() == "HIT").then_some(get)
     })

@@ -1,14 +1,11 @@
 //! E7, the other side of it: an answer that did not come whole is never stored, and never looks whole to a client.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::raw::{self, RawOrigin};
-use support::{Client, InProcess, Larder, Origin, Reply, Steps, wait};
+use crate::support::raw::{self, RawOrigin};
+use crate::support::{Client, InProcess, Larder, Origin, Reply, Steps, wait};
 use tokio::io::AsyncWriteExt;
 
 const YAML: &str = "

@@ -1,15 +1,12 @@
 //! F1 and F2: what selects an answer on a tier with a lifetime, and that nothing else of a request reaches the application.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::collections::BTreeMap;
 
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Answer, Client, InProcess, Larder, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Answer, Client, InProcess, Larder, Origin, Reply};
 
 const YAML: &str = "
 origins: { app: { url: '{origin}' } }

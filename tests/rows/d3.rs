@@ -1,18 +1,15 @@
 //! D3 (and F3): `bust_cache` gets a fresh answer and refills the entry, at a price that no client can drive up.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::raw;
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Answer, Client, Gate, InProcess, Larder, Origin, Reply, wait};
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
-use support::raw;
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Answer, Client, Gate, InProcess, Larder, Origin, Reply, wait};
 use tokio::io::AsyncWriteExt;
 
 const NOON: u64 = 1_780_000_000;

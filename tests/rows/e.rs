@@ -1,16 +1,13 @@
 //! E2, E3, E10: one key for the same question, one computation for a missing key, one public entry whoever asks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::tokens::{JWT_SECRET, bearer};
+use crate::support::{Client, Gate, Larder, Origin, Reply, Steps, wait};
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
-use support::tokens::{JWT_SECRET, bearer};
-use support::{Client, Gate, Larder, Origin, Reply, Steps, wait};
 
 const YAML: &str = "
 origins: { app: { url: '{origin}', connections: 2000 } }
