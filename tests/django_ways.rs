@@ -1,6 +1,8 @@
 //! One application, wired three ways: `writes:` with no change to it, a signed event after each commit, and a field of its
 //! own answers. Each time what a member of a tenant saves is fresh on the next read of that tenant, and only there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers fail a test by a panic, as tests do
+
 mod support;
 
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,7 @@
 //! D4: `POST …/clear-cache` with the application's own bearer token, with the configuration that is shipped for the CRM.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers fail a test by a panic, as tests do
+
 mod support;
 
 use http::StatusCode;
