@@ -40,6 +40,12 @@ pub enum ErrorKind {
     UriTooLong,
     /// The request's header fields are more or larger than configured.
     HeadersTooLarge,
+    /// A body that is larger than what is taken.
+    ContentTooLarge,
+    /// A message that is well-formed and cannot be understood (RFC 9110 section 15.5.21).
+    Unprocessable,
+    /// A message that contradicts an earlier one.
+    Conflict,
     /// The client sent its body too slowly.
     RequestTimeout,
     /// No connection to the origin within the origin's `timeout`.
@@ -66,6 +72,9 @@ impl ErrorKind {
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadersTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ContentTooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::Unprocessable => S::UNPROCESSABLE_ENTITY,
+            Self::Conflict => S::CONFLICT,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::ConnectFailed | Self::OriginBroken => S::BAD_GATEWAY,
             Self::OriginTimeout => S::GATEWAY_TIMEOUT,
@@ -94,6 +103,9 @@ impl ErrorKind {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UriTooLong => "uri_too_long",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::ContentTooLarge => "content_too_large",
+            Self::Unprocessable => "unprocessable",
+            Self::Conflict => "conflict",
             Self::RequestTimeout => "request_timeout",
             Self::ConnectFailed => "connect_failed",
             Self::OriginTimeout => "origin_timeout",

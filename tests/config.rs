@@ -22,6 +22,8 @@ fn env(name: &str) -> Option<String> {
         "EMPTY" => Some(String::new()),
         "SHORT" => Some("fifteen bytes..".into()),
         "GOOD" => Some(GOOD.into()),
+        "WHSEC_BAD" => Some("whsec_not base64 at all".into()),
+        "WHSEC_SHORT" => Some("whsec_c2hvcnQgc2VjcmV0".into()),
         _ => Some(format!("{GOOD}{name}")),
     }
 }
@@ -200,6 +202,25 @@ fn a_model_is_a_pattern_and_covers_everything_where_the_path_cannot_say_more() {
 }
 
 #[test]
+fn related_models_are_purged_too_each_once_also_in_a_circle() {
+    let config = good(&format!(
+        "{LEAST}models:\n  A: {{ purges: [a, both], related: [B] }}\n  B: {{ purges: [b, both], related: [C, B] }}\n  C: {{ related: A }}\n  D: d\n"
+    ));
+    let purges = |name: &str| {
+        let model = config.models.iter().find(|model| model.name == name).unwrap();
+        let text = |selector: &TagSelector| match &selector.template().0[..] {
+            [Piece::Text(text)] => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        model.purges.iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(purges("A"), ["a", "both", "b"]);
+    assert_eq!(purges("B"), ["b", "both", "a"]);
+    assert_eq!(purges("C"), ["a", "both", "b"]);
+    assert_eq!(purges("D"), ["d"]);
+}
+
+#[test]
 fn keys_and_certificates_are_checked_when_the_file_is_read() {
     let jwt = |keys: &str| format!("{LEAST}identity: {{ jwt: {keys}, tenant: [{{ jwt: a.b }}] }}\n");
     let config = good(&jwt("{ algorithms: [RS256, RS512], key: rsa.pub.pem, issuer: me, audience: [a, b] }"));
@@ -292,7 +313,7 @@ fn the_schema_refuses_what_the_reader_refuses_by_shape() {
     let valid = |text: &str| schema.is_valid(&tree::parse(text).0.unwrap().to_json());
     assert!(valid(LEAST));
     for bad in [
-        format!("{LEAST}webhooks: []"),
+        format!("{LEAST}jobz: []"),
         LEAST.replace("url", "ulr"),
         LEAST.replace("path:", "tier: t, share: nobody, path:"),
         format!("{LEAST}tiers: {{ a: {{ ttl: 5 }} }}"),

@@ -22,10 +22,9 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     start_diagnostics();
     runtime()?.block_on(async {
         let demo = Demo::bind(args.listen)?;
-        let mut signals = None;
+        let signalled = signalled()?;
         write_out(&demo.guide());
-        demo.run(async { signals = Some(signalled().await) }).await;
-        signals.transpose()?;
+        demo.run(signalled).await;
         Ok(())
     })
 }

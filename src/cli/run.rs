@@ -12,7 +12,7 @@ use crate::app;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
-use crate::control::{AdminService, WithVerbs};
+use crate::control::{AdminService, WithHooks, WithVerbs};
 use crate::server::Server;
 
 /// Serves `config` until SIGTERM or SIGINT, then lets requests in flight end.
@@ -38,7 +38,10 @@ pub(super) fn start_diagnostics() {
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {
+    let signalled = signalled()?;
     let proxy = app::proxy(&config, Clock::system(), std::io::stdout())?;
+    let shared = proxy.shared().clone();
+    let doors = WithHooks::new(shared.clone(), WithVerbs::new(proxy))?;
     let server = Server::bind(&config.listen, config.limits)?;
     let admin = match &config.admin {
         Some(admin) => Some(Server::bind(&[Listener { addr: admin.listen, tls: None }], config.limits)?),
@@ -55,22 +58,21 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         // An error means that the sender is gone: stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let side_door = AdminService::new(proxy.shared().clone());
-    let sweeping = sweep(proxy.shared().cache().clone(), wait(stopped.clone()));
-    let clients = server.run(WithVerbs::new(proxy), wait(stopped.clone()));
+    let sweeping = sweep(shared.cache().clone(), wait(stopped.clone()));
+    let side_door = AdminService::new(shared);
+    let clients = server.run(doors, wait(stopped.clone()));
     let operators = async {
         if let Some(admin) = admin {
             admin.run(side_door, wait(stopped.clone())).await;
         }
     };
     let signals = async {
-        let name = signalled().await?;
+        let name = signalled.await;
         tracing::info!(signal = name, "stopping: requests in flight may end");
         stop.send_replace(true);
-        Ok::<(), std::io::Error>(())
     };
-    let (_, _, _, signals) = tokio::join!(clients, operators, sweeping, signals);
-    Ok(signals?)
+    tokio::join!(clients, operators, sweeping, signals);
+    Ok(())
 }
 
 /// How often purged responses and old purges are swept out.
@@ -92,12 +94,15 @@ async fn sweep(cache: Cache, stopped: impl Future<Output = ()>) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT, and gives its name.
-pub(super) async fn signalled() -> std::io::Result<&'static str> {
+/// The name of the SIGTERM or SIGINT that comes from now on. To be called before anybody is told that Larder runs: until
+/// then a signal ends the process at once.
+pub(super) fn signalled() -> std::io::Result<impl Future<Output = &'static str>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = int.recv() => Ok("SIGINT"),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        }
+    })
 }

@@ -3,6 +3,7 @@
 //! `tree` reads YAML into a tree with positions, `read` checks the tree and collects every error of the file,
 //! `schema` describes the same shape as a JSON Schema. The words are the contract of `docs/configuration.md`.
 
+mod events;
 pub mod pattern;
 pub mod read;
 pub mod schema;
@@ -17,6 +18,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
 pub use crate::policy::{Overrides, Ttl};
+pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
 
 /// A whole configuration file, checked.
@@ -36,6 +38,14 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What a write that matches purges besides its own URL.
     pub writes: Vec<Write>,
+    /// The models that events name.
+    pub models: Vec<Model>,
+    /// The senders of events.
+    pub webhooks: Vec<Webhook>,
+    /// Where the application's own users clear the cache.
+    pub clear_cache: Vec<ClearCache>,
+    /// The folder for what outlives a restart.
+    pub data_dir: Option<PathBuf>,
     /// What one client may cost.
     pub limits: Limits,
     /// The log of requests.
@@ -519,7 +529,9 @@ pub struct Write {
     pub methods: Vec<Method>,
     /// The pattern over the path.
     pub path: PathPattern,
-    /// The exact tags and the patterns of its models, over the path's captures and the tenant.
+    /// Fields of the request that fill holes, beside the path's captures.
+    pub fields: Vec<(String, FieldAt)>,
+    /// The exact tags and the patterns of its models, over the path's captures, the fields and the tenant.
     pub purges: Vec<TagSelector>,
 }
 
@@ -530,6 +542,15 @@ pub enum TagSelector {
     Tag(Template),
     /// A glob (it has a `*`), or a bare name that covers itself and everything below it at `:`.
     Pattern(Template),
+}
+
+impl TagSelector {
+    /// The text with its holes.
+    pub fn template(&self) -> &Template {
+        match self {
+            Self::Tag(template) | Self::Pattern(template) => template,
+        }
+    }
 }
 
 /// What one client may cost.

@@ -2,12 +2,16 @@
 
 mod admin;
 mod asked;
+mod clear;
+mod hooks;
 mod keys;
 mod magento;
 mod purging;
 mod receipts;
 mod token;
 mod verbs;
+mod webhook;
 
 pub use admin::AdminService;
+pub use hooks::WithHooks;
 pub use verbs::WithVerbs;

@@ -61,7 +61,12 @@ pub(super) fn add_nothing(answer: &mut Value, planned: &Planned) {
 
 /// A JSON answer that nobody keeps.
 pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{value}\n")));
+    json_text(status, format!("{value}\n"))
+}
+
+/// The same of a text that is JSON already.
+pub(super) fn json_text(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

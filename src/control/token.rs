@@ -60,7 +60,8 @@ fn unauthorized(why: &'static str) -> Error {
     Error::new(ErrorKind::Unauthorized, why)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+/// The token of the request, where there is exactly one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = all.next().filter(|_| all.next().is_none())?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;

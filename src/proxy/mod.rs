@@ -2,6 +2,7 @@
 
 mod access_log;
 pub mod audit;
+pub mod event;
 mod exceptions;
 mod explain;
 mod fetch;
@@ -22,6 +23,7 @@ pub mod selection;
 mod service;
 mod shared;
 pub mod tags;
+mod tee;
 mod told;
 mod visit;
 mod wishes;

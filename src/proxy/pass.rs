@@ -72,12 +72,12 @@ impl<S: Inner> Proxy<S> {
         }
     }
 
-    async fn written(self, visit: Visit) -> Response<Body> {
+    async fn written(self, mut visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
         let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
-        let pending = Pending::of(self.shared.clone(), &visit);
+        let pending = Pending::of(self.shared.clone(), &mut visit);
         let purging = Purging::of(&visit);
         match self.clone().send_as_is(visit).await {
             Ok((response, said)) => {

@@ -72,7 +72,7 @@ impl Shared {
     ///
     /// # Errors
     /// Where the request is refused.
-    pub(super) async fn identified(&self, parts: &Parts, host: &str) -> Result<Identified, Error> {
+    pub async fn identified(&self, parts: &Parts, host: &str) -> Result<Identified, Error> {
         match self.identifier.identify(parts, host) {
             Step::Done(who) => Ok(who),
             Step::Refused(error) => Err(error),

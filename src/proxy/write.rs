@@ -3,20 +3,24 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 
-use super::keyed::{Holes, expand};
+use super::event::{BodyFields, parameter, selectors};
 use super::shared::Shared;
+use super::tee::{Seen, tee};
 use super::visit::Visit;
-use crate::config::{TagSelector, Write};
+use crate::config::{FieldAt, Piece, Write};
 use crate::error::{Error, ErrorKind};
+use crate::http::query;
 use crate::purge::{Selector, Where};
-use crate::tag::Pattern;
 
 /// A write under way. Dropped before its answer is known, it may have happened: it purges.
 pub(super) struct Pending {
     shared: Arc<Shared>,
     selectors: Vec<Selector>,
+    rules: Rules,
     /// Whose entries it purges once the application accepted it.
     sure: Where,
     /// Whose entries it purges as things stand.
@@ -24,14 +28,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn of(shared: Arc<Shared>, visit: &Visit) -> Self {
-        let mut selectors = own_url(&shared, visit);
-        for write in &shared.config.writes {
-            selectors.extend(of_rule(write, visit));
-        }
+    /// Takes a copy of the body aside where a rule reads it.
+    pub(super) fn of(shared: Arc<Shared>, visit: &mut Visit) -> Self {
+        let rules = Rules::of(&shared, visit);
         let sure = whose(visit);
         let whose = if is_nobody(visit) { Where::Public } else { sure.clone() };
-        Self { shared, selectors, sure, whose }
+        Self { selectors: own_url(&shared, visit), rules, sure, whose, shared }
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
@@ -39,15 +41,20 @@ impl Pending {
         if status.is_success() {
             self.whose = self.sure.clone();
         } else if !status.is_redirection() {
-            self.selectors.clear();
+            self.forget();
         }
     }
 
     /// There is no answer. Where the request never got to the origin, nothing happened.
     pub(super) fn failed(mut self, error: &Error) {
         if matches!(error.kind(), ErrorKind::ConnectFailed | ErrorKind::OriginBusy) {
-            self.selectors.clear();
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
+        self.selectors.clear();
+        self.rules.matched.clear();
     }
 }
 
@@ -66,8 +73,10 @@ pub(super) fn whose(visit: &Visit) -> Where {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.selectors.is_empty() {
-            self.shared.cache.purge(&self.selectors, &self.whose);
+        let mut selectors = std::mem::take(&mut self.selectors);
+        selectors.extend(self.rules.purges(&self.shared.config.writes));
+        if !selectors.is_empty() {
+            self.shared.cache.purge(&selectors, &self.whose);
         }
     }
 }
@@ -79,19 +88,90 @@ fn own_url(shared: &Shared, visit: &Visit) -> Vec<Selector> {
     shared.url_selector(host, authority, path, visit.parts.uri.query()).into_iter().collect()
 }
 
-/// What a rule of `writes:` purges for this request.
-fn of_rule(write: &Write, visit: &Visit) -> Vec<Selector> {
-    let path = visit.parts.uri.path();
-    if !write.methods.contains(&visit.parts.method) || !write.path.matches(path) {
-        return Vec::new();
+/// The rules of `writes:` that a request matches, and what fills their holes.
+struct Rules {
+    /// Places in the list of rules, each with what its path captured.
+    matched: Vec<(usize, Vec<(String, String)>)>,
+    tenant: Option<Arc<str>>,
+    query: Option<String>,
+    content_type: Option<HeaderValue>,
+    body: Option<Seen>,
+}
+
+impl Rules {
+    fn of(shared: &Shared, visit: &mut Visit) -> Self {
+        let writes = &shared.config.writes;
+        let matches = |(place, write): (usize, &Write)| Some((place, captured(write, &visit.parts)?));
+        let matched: Vec<_> = writes.iter().enumerate().filter_map(matches).collect();
+        let in_body = |(_, place): &(String, FieldAt)| matches!(place, FieldAt::Body(_));
+        let reads_body = |(place, _): &(usize, _)| {
+            writes.get(*place).is_some_and(|write| write.fields.iter().any(in_body))
+        };
+        let body = matched.iter().any(reads_body).then(|| {
+            let (body, seen) = tee(std::mem::take(&mut visit.body));
+            visit.body = body;
+            seen
+        });
+        Self {
+            matched,
+            tenant: visit.who.identity.tenant.as_ref().map(|tenant| tenant.name.clone()),
+            query: visit.parts.uri.query().map(str::to_owned),
+            content_type: visit.parts.headers.get(CONTENT_TYPE).cloned(),
+            body,
+        }
     }
-    let holes = Holes { identity: &visit.who.identity, path: &write.path, parts: &visit.parts };
-    write
-        .purges
-        .iter()
-        .map(|purge| match purge {
-            TagSelector::Tag(template) => Selector::Tag(expand(template, &holes).into()),
-            TagSelector::Pattern(template) => Selector::Pattern(Pattern::new(&expand(template, &holes))),
-        })
-        .collect()
+
+    fn purges(&self, writes: &[Write]) -> Vec<Selector> {
+        if self.matched.is_empty() {
+            return Vec::new();
+        }
+        let body = self.body();
+        let of_rule = |(place, captures): &(usize, Vec<(String, String)>)| {
+            let Some(write) = writes.get(*place) else { return Vec::new() };
+            selectors(&write.purges, |hole| self.value(hole, write, captures, &body)).collect()
+        };
+        self.matched.iter().flat_map(of_rule).collect()
+    }
+
+    /// The body's fields, once it went by whole.
+    fn body(&self) -> BodyFields {
+        let kind = self.content_type.as_ref().and_then(|kind| kind.to_str().ok());
+        match self.body.as_ref().and_then(Seen::take) {
+            Some(bytes) => BodyFields::read(kind, &bytes),
+            None => BodyFields::Unknown,
+        }
+    }
+
+    fn value(
+        &self,
+        hole: &Piece,
+        write: &Write,
+        captures: &[(String, String)],
+        body: &BodyFields,
+    ) -> Option<String> {
+        match hole {
+            Piece::Tenant => self.tenant.as_deref().map(str::to_owned),
+            Piece::Query(name) => parameter(self.query.as_deref(), name),
+            Piece::Path(name) => {
+                if let Some((_, value)) = captures.iter().find(|(captured, _)| captured == name) {
+                    return Some(value.clone());
+                }
+                match write.fields.iter().find(|(field, _)| field == name).map(|(_, place)| place)? {
+                    FieldAt::Query(name) => parameter(self.query.as_deref(), name),
+                    FieldAt::Body(pointer) => body.at(pointer),
+                }
+            }
+            Piece::Text(_) | Piece::User | Piece::Role | Piece::Header(_) => None,
+        }
+    }
+}
+
+/// What the rule's path captured, or `None` where the rule is not for this request.
+fn captured(write: &Write, parts: &Parts) -> Option<Vec<(String, String)>> {
+    if !write.methods.contains(&parts.method) {
+        return None;
+    }
+    let captures = write.path.captures(parts.uri.path())?;
+    let decoded = |value| query::decode_path(value).map_or_else(|| str::to_owned(value), |v| v.into_owned());
+    Some(captures.into_iter().map(|(name, value)| (name.to_owned(), decoded(value))).collect())
 }

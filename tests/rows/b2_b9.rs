@@ -33,7 +33,10 @@ fn django(request: &Request<Bytes>) -> Reply {
 }
 
 async fn larder(origin: &Origin) -> InProcess {
-    let env = [("LARDER_ADMIN_TOKEN", "a token of an operator")];
+    let env = [
+        ("LARDER_ADMIN_TOKEN", "a token of an operator"),
+        ("FACILITY_WEBHOOK_SECRET", "a secret of a sender"),
+    ];
     InProcess::start_with(CONFIG, origin, MORNING, &env).await
 }
 

@@ -125,7 +125,11 @@ fn crm() -> Origin {
 const BUNDLE: &str = "/api/reports/dashboard-bundle";
 
 async fn larder(origin: &Origin) -> InProcess {
-    let env = [("JWT_SECRET", JWT_SECRET), ("LARDER_ADMIN_TOKEN", "a token of an operator")];
+    let env = [
+        ("JWT_SECRET", JWT_SECRET),
+        ("LARDER_ADMIN_TOKEN", "a token of an operator"),
+        ("CRM_WEBHOOK_SECRET", "a secret of a sender"),
+    ];
     InProcess::start_with(CRM, origin, NOON, &env).await
 }
 

@@ -37,6 +37,11 @@ pub struct Django {
 impl Django {
     /// Starts it with the seeded tenants `acme` (ann, adam) and `bolt` (bea, bob), and the administrator `root`.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with variables of the environment.
+    pub async fn start_with(env: &[(&str, &str)]) -> Self {
         let python = environment().await.join("bin/python");
         let dir = tempfile::tempdir().unwrap();
         for task in ["migrate", "seed"] {
@@ -46,6 +51,7 @@ impl Django {
         }
         let mut command = application(&python, &dir);
         command.args(["-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--threads", "4"]);
+        command.envs(env.iter().copied());
         command.args(["--no-control-socket", "--graceful-timeout", "1", "backoffice.wsgi"]);
         let mut process = Process::start("gunicorn", command);
         let line = process.line("Listening at: ").await;

@@ -10,7 +10,7 @@ use larder::app;
 use larder::clock::Clock;
 use larder::config::read::ReadContext;
 use larder::config::{Config, Listener};
-use larder::control::WithVerbs;
+use larder::control::{WithHooks, WithVerbs};
 use larder::server::Server;
 use tokio::sync::oneshot;
 
@@ -51,7 +51,8 @@ impl InProcess {
         let server = Server::bind(&config.listen, config.limits).unwrap();
         let addr = server.local_addrs()[0];
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(server.run(WithVerbs::new(proxy), stopped));
+        let service = WithHooks::new(proxy.shared().clone(), WithVerbs::new(proxy)).unwrap();
+        tokio::spawn(server.run(service, stopped));
         Self { addr, clock, client: Client::new(), _stop: stop }
     }
 
@@ -68,6 +69,11 @@ impl InProcess {
     /// A GET, to be sent.
     pub fn get(&self, path: &str) -> Call {
         self.client.get(self.url(path))
+    }
+
+    /// A POST, to be sent.
+    pub fn post(&self, path: &str) -> Call {
+        self.client.post(self.url(path))
     }
 
     /// The answer to a GET with these fields.

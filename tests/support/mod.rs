@@ -10,6 +10,7 @@
 pub mod browser;
 pub mod client;
 pub mod django;
+pub mod events;
 pub mod in_process;
 pub mod larder;
 pub mod origin;

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::super::pattern::is_name;
 use super::super::tree::{Kind, Node};
-use super::super::{HostPattern, PathPattern, Piece, Template};
+use super::super::{FieldAt, HostPattern, PathPattern, Piece, Template};
 use super::error::Errors;
 use super::section::{FromNode, Shape, mismatch};
 use super::suggest;
@@ -208,6 +208,17 @@ text_value! {
             return Ok(text.to_owned());
         }
         wrong(format!("`{text}` is not a JSON pointer"), format!("a pointer starts with `/`: `/{text}`; leave `at` out for the whole document"))
+    }
+}
+
+text_value! {
+    /// Where a request holds a field.
+    FieldPlace(FieldAt), "a place", "/branch_id", Some("^(/|query\\.)"), |text| {
+        match text.strip_prefix("query.") {
+            Some(name) if !name.is_empty() => Ok(FieldAt::Query(name.to_owned())),
+            _ if text.starts_with('/') => Ok(FieldAt::Body(text.to_owned())),
+            _ => wrong(format!("`{text}` is not a place in a request"), "write `query.NAME`, or a JSON pointer into the body: `/branch_id`"),
+        }
     }
 }
 

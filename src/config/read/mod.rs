@@ -8,10 +8,12 @@ mod caching;
 mod collections;
 mod error;
 mod files;
+mod hooks;
 mod http_values;
 mod identity;
 mod identity_words;
 mod jwt;
+mod models;
 mod names;
 mod reach;
 mod route_words;
@@ -161,7 +163,10 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
     let stores = storage::stores(raw, cx);
     let tiers = storage::tiers(raw, &stores, cx);
     let routes = routes::read(raw, &origin_names, &tiers, &facts, cx);
-    let writes = writes::read(raw, &facts, cx);
+    let models = models::read(raw, &facts, cx);
+    let writes = writes::read(raw, &models, &facts, cx);
+    let webhooks = hooks::webhooks(raw, &models, cx);
+    let clear_cache = hooks::clear_cache(raw, identity.as_ref(), &facts, cx);
     Some(Config {
         listen: listen?,
         admin: admin?,
@@ -170,6 +175,10 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
         stores: stores.stores,
         routes: routes?,
         writes,
+        models,
+        webhooks,
+        clear_cache,
+        data_dir: raw.data_dir.get().map(|name| files::resolve(name, cx)),
         limits: servers::limits(raw, cx)?,
         log: servers::log(raw, cx)?,
     })

@@ -3,7 +3,7 @@
 //! Those of `identity` are in [`super::identity_words`], those of stores, tiers and routes in [`super::route_words`].
 
 use super::super::AdminRole;
-use super::collections::{List, Named, OneOrMany};
+use super::collections::{List, Named, OneOrMany, Pairs};
 use super::http_values::*;
 use super::identity_words::RawIdentity;
 use super::route_words::{RawBust, RawRoute, RawStore, RawTier, RawWho};
@@ -51,8 +51,14 @@ section! {
     routes: List<RawRoute> = required;
     /// What requests that change something purge besides their own URL.
     writes: List<RawWrite> = optional "none";
-    /// What changes with a model: a list of patterns over tags for each name.
-    models: Named<OneOrMany<TemplateText>> = optional "none";
+    /// What changes with a model: a list of patterns over tags for each name, or written out with related models.
+    models: Named<ScalarOr<OneOrMany<TemplateText>, RawModel>> = optional "none";
+    /// Senders of signed events: `POST /.larder/webhooks/NAME` on the clients' listeners.
+    webhooks: List<RawWebhook> = optional "none";
+    /// Where users of the application clear the cache with the application's own token.
+    clear_cache: OneOrMany<RawClearCache> = optional "nowhere";
+    /// The folder for what outlives a restart (the ids of webhooks). It is made when it is not there.
+    data_dir: FileName = optional "nothing outlives a restart";
     /// Requests for a fresh answer, on all routes that do not say otherwise; `false`: nobody may.
     bust: ScalarOr<Off, RawBust> = optional "as below";
     /// Who may choose per request (bypass, refresh, bounded timeout), on all routes that do not say otherwise.
@@ -138,10 +144,59 @@ section! {
     path: PathText = required;
     /// The models that it changes.
     models: OneOrMany<Text> = optional;
-    /// Exact tags: templates over `{tenant}` and the names of `path`.
+    /// Where the request holds further fields that fill holes, by name: `query.NAME`, or a JSON pointer into the body
+    /// (`/item/branch_id`; in a form's body `/NAME`). A field that is not there, or in a body that is larger than 64 KiB
+    /// or something else, becomes `*`.
+    fields: Pairs<FieldPlace> = optional "none";
+    /// Exact tags: templates over `{tenant}`, the names of `path` and of `fields`, and `{query.NAME}`.
     tags: OneOrMany<TemplateText> = optional;
     /// Patterns over tags: templates too.
     patterns: OneOrMany<TemplateText> = optional;
+}
+
+section! {
+    /// What changes with a model. At least one of the two is given.
+    RawModel "models.NAME";
+    /// Patterns over tags: templates over `{tenant}` and the fields of the event. A hole that an event does not fill
+    /// becomes `*`.
+    purges: OneOrMany<TemplateText> = optional "none";
+    /// Models that change with it: their patterns are purged too, and those of their related models.
+    related: OneOrMany<Text> = optional "none";
+}
+
+section! {
+    /// A sender of events, signed as in Standard Webhooks. See [webhooks](webhooks.md).
+    RawWebhook "webhooks", one_of [secret, secrets];
+    /// Its name: the last part of the path.
+    name: Name = required;
+    /// The secret that its messages are signed with. After `whsec_` it is base64.
+    secret: SecretRef = optional;
+    /// Several secrets, any of which will do: while one takes the place of another.
+    secrets: OneOrMany<SecretRef> = optional;
+    /// The tenant that all its events mean; `"*"`: all tenants.
+    tenant: Text = optional "each event names it";
+    /// Whether an event may say `"tenant": "*"`, which means all tenants.
+    all_tenants: bool = default "false";
+    /// The largest body.
+    body_limit: Size = default "256KiB";
+    /// Where an application's own payload holds `tenant`, `model`, `tags`, `patterns`, `urls`, `soft` and what fills the
+    /// holes of models: JSON pointers by name. Nothing else is read then.
+    fields: Pairs<Pointer> = optional "members of the same names";
+    /// A JSON pointer to a running number, which the sender counts up by one per tenant. A gap purges everything of the
+    /// tenant.
+    sequence: Pointer = optional "none";
+}
+
+section! {
+    /// A path on which a `POST` with the application's own bearer token clears the cache: everything or any tenant for
+    /// administrators, the token's own tenant for everybody else.
+    RawClearCache "clear_cache";
+    /// The path.
+    path: FixedPath = required;
+    /// The member of the body that names a tenant.
+    tenant: Text = default "tenant_id";
+    /// The roles that may clear everything and any tenant.
+    admin_roles: OneOrMany<Text> = optional "nobody";
 }
 
 section! {

@@ -80,3 +80,10 @@ VIEW_LOG = os.environ.get("BACKOFFICE_VIEW_LOG")
 # How long the reporting database takes for the dashboard's figures, and for a drop-down.
 REPORT_SECONDS = float(os.environ.get("BACKOFFICE_REPORT_SECONDS", "0.3"))
 LOOKUP_SECONDS = float(os.environ.get("BACKOFFICE_LOOKUP_SECONDS", "0.05"))
+
+# How Larder is told what changed (see shop/larder.py): by signed events, by a field of the answers, or not at all.
+LARDER_WEBHOOK_URL = os.environ.get("LARDER_WEBHOOK_URL")
+LARDER_WEBHOOK_SECRET = os.environ.get("LARDER_WEBHOOK_SECRET")
+LARDER_BY_ANSWER = os.environ.get("LARDER_BY_ANSWER") == "yes"
+if LARDER_BY_ANSWER:
+    MIDDLEWARE.append("shop.larder.TellByAnswer")

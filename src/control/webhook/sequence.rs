@@ -1,0 +1,139 @@
+//! Running numbers of a sender: what a number says about the events before it.
+//!
+//! A number that was skipped and comes later is only late. A number that came already, under another id, means that the
+//! sender counts anew: what it sent in between is unknown, as after a gap.
+
+/// How many gaps are remembered; the oldest is forgotten, and what comes late from it counts as a step back.
+const MAX_GAPS: usize = 16;
+
+/// What has come so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Counter {
+    last: Option<u64>,
+    /// What was skipped: from, to, both included.
+    missing: Vec<(u64, u64)>,
+}
+
+/// What a number says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The first, or the one that was expected, or one that was missed before.
+    Fits,
+    /// Events are missing: this one was expected.
+    Gap {
+        /// The number after the last.
+        expected: u64,
+    },
+    /// The sender counts anew.
+    Back {
+        /// The number after the last.
+        expected: u64,
+    },
+}
+
+impl Counter {
+    /// A counter that goes on after `last`.
+    pub(super) fn after(last: u64) -> Self {
+        Self { last: Some(last), missing: Vec::new() }
+    }
+
+    /// The highest number so far.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// What `number` says, and the counter after it.
+    pub(super) fn step(&self, number: u64) -> (Step, Self) {
+        let mut next = self.clone();
+        let Some(last) = self.last else {
+            next.last = Some(number);
+            return (Step::Fits, next);
+        };
+        let expected = last.saturating_add(1);
+        if number == expected && number != last {
+            next.last = Some(number);
+            return (Step::Fits, next);
+        }
+        if number > expected {
+            next.last = Some(number);
+            next.missing.push((expected, number - 1));
+            if next.missing.len() > MAX_GAPS {
+                next.missing.remove(0);
+            }
+            return (Step::Gap { expected }, next);
+        }
+        if next.found(number) {
+            return (Step::Fits, next);
+        }
+        (Step::Back { expected }, Self::after(number))
+    }
+
+    /// Takes a number out of what is missing.
+    fn found(&mut self, number: u64) -> bool {
+        let Some(place) = self.missing.iter().position(|(from, to)| (*from..=*to).contains(&number)) else {
+            return false;
+        };
+        let (from, to) = self.missing.remove(place);
+        let mut parts = Vec::new();
+        if from < number {
+            parts.push((from, number - 1));
+        }
+        if number < to {
+            parts.push((number + 1, to));
+        }
+        self.missing.splice(place..place, parts);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn steps(numbers: &[u64]) -> Vec<Step> {
+        let mut counter = Counter::default();
+        let mut steps = Vec::new();
+        for number in numbers {
+            let (step, next) = counter.step(*number);
+            counter = next;
+            steps.push(step);
+        }
+        steps
+    }
+
+    #[test]
+    fn a_gap_is_seen_once_and_what_comes_late_fills_it() {
+        let gap = |expected| Step::Gap { expected };
+        let back = |expected| Step::Back { expected };
+        assert_eq!(steps(&[5, 6, 7]), [Step::Fits; 3]);
+        assert_eq!(steps(&[5, 8, 6, 7, 9]), [Step::Fits, gap(6), Step::Fits, Step::Fits, Step::Fits]);
+        assert_eq!(steps(&[5, 8, 6, 6]), [Step::Fits, gap(6), Step::Fits, back(9)]);
+        assert_eq!(steps(&[5, 1, 2]), [Step::Fits, back(6), Step::Fits]);
+        assert_eq!(steps(&[5, 5]), [Step::Fits, back(6)]);
+        assert_eq!(steps(&[u64::MAX, u64::MAX, 0]), [Step::Fits, back(u64::MAX), back(u64::MAX)]);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_in_order_fit_and_a_missing_one_never_goes_unnoticed(
+            start in 0_u64..1000, length in 1_usize..40, lost in any::<proptest::sample::Index>(),
+        ) {
+            let all: Vec<u64> = (start..).take(length + 1).collect();
+            prop_assert!(steps(&all).iter().all(|step| *step == Step::Fits));
+            let lost = lost.index(length).max(1);
+            let rest: Vec<u64> = all.iter().copied().filter(|n| *n != start + lost as u64).collect();
+            let noticed = steps(&rest).iter().filter(|step| **step != Step::Fits).count();
+            prop_assert_eq!(noticed, usize::from(lost < length));
+        }
+
+        #[test]
+        fn any_numbers_leave_the_counter_bounded(numbers in proptest::collection::vec(0_u64..60, 0..200)) {
+            let mut counter = Counter::default();
+            for number in numbers {
+                counter = counter.step(number).1;
+                prop_assert!(counter.missing.len() <= MAX_GAPS + 1);
+            }
+        }
+    }
+}
