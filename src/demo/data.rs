@@ -148,6 +148,6 @@ fn tenants() -> HashMap<&'static str, Tenant> {
 /// 64 random bits, for a cookie.
 fn random() -> Result<String, &'static str> {
     let mut bytes = [0_u8; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system has no random numbers for sessions")?;
+    getrandom::fill(&mut bytes).map_err(|_| "the system has no random numbers for sessions")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

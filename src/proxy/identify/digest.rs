@@ -36,7 +36,7 @@ impl Digester {
     pub(super) fn new() -> Result<Self, SetupError> {
         let mut keys = [[0_u8; 16]; 2];
         for key in &mut keys {
-            aws_lc_rs::rand::fill(key).map_err(|_| SetupError::new("the system gives no random bytes"))?;
+            getrandom::fill(key).map_err(|_| SetupError::new("the system gives no random bytes"))?;
         }
         Ok(Self { a: SipHasher13::new_with_key(&keys[0]), b: SipHasher13::new_with_key(&keys[1]) })
     }
