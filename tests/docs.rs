@@ -9,8 +9,14 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use larder::policy::Reason;
 
-const PAGES: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/cache-status.md", "docs/configuration.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/cache-status.md",
+    "docs/configuration.md",
+    "docs/performance.md",
+];
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -102,6 +102,17 @@ const ATTACKS: &[(&str, &str, u16)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
         400,
     ),
+    ("CL in a GET twice", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", 400),
+    (
+        "CL in a GET beside TE",
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "TE in a GET twice",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     ("HTTP/0.9", "GET /\r\n\r\n", 400),
     ("HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400),
     ("HTTP/2.0 in words", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
@@ -197,6 +208,28 @@ async fn every_smuggling_attempt_is_answered_with_400_and_the_connection_closes(
     let broken_bodies =
         ATTACKS.iter().filter(|(name, ..)| name.contains("chunk ") || name.starts_with("trailer")).count();
     assert_eq!(seen.load(Ordering::SeqCst), broken_bodies);
+    server.stop().await;
+}
+
+/// The first head of a connection comes in pieces; those behind it come whole, and are looked at another way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_smuggling_attempt_is_refused_on_a_connection_in_use_as_well() {
+    const GOOD: &str = "GET /good HTTP/1.1\r\nHost: a\r\n\r\n";
+    let server = echo(Arc::default());
+    for (name, attack, status) in ATTACKS {
+        let attack = [attack.as_bytes(), b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        // In one piece with the good request, and behind its answer.
+        let pipelined = talk(server.addr, &[GOOD.as_bytes(), &attack].concat()).await;
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(GOOD.as_bytes()).await.unwrap();
+        let good = read_until(&mut stream, "[GET /good ]").await;
+        stream.write_all(&attack).await.unwrap();
+        let waited = good + &wire::read_to_end(&mut stream).await;
+        for answer in [pipelined, waited] {
+            assert_eq!(statuses(&answer), [200, *status], "{name}: {answer}");
+            assert!(!answer.contains("smuggled"), "{name}: {answer}");
+        }
+    }
     server.stop().await;
 }
 

@@ -1,10 +1,12 @@
 //! The filter under hyper's HTTP/1 server: only bytes with exactly one reading get through (invariant 2).
 //!
-//! Keeps: every head of a connection is checked, pipelined ones too; a read that holds whole good messages is checked
-//! where it lies and copied nowhere; a refused head is answered after the answers before it, then the connection
-//! closes. It also bounds writing: a client that takes nothing for `body_timeout` is cut.
+//! Keeps: every head of a connection is checked, pipelined ones too, by the quick look or by the strict reader; a read
+//! that holds whole good messages is checked where it lies and copied nowhere; a refused head is answered after the
+//! answers before it, then the connection closes. It also bounds writing: a client that takes nothing for
+//! `body_timeout` is cut.
 
 mod grammar;
+mod quick;
 mod refusal;
 mod scan;
 mod tap;

@@ -2,11 +2,13 @@
 //! could be read in a second way (RFC 9112 sections 2.2, 3, 5, 6, 7).
 //!
 //! Keeps: a head is approved as a whole or not at all; the verdict does not depend on how the bytes were cut; each byte
-//! is looked at once; nothing is allocated.
+//! is looked at a few times at most; nothing is allocated. An ordinary head that arrives whole gets a quick look instead (`quick.rs`);
+//! of that, hyper refuses what this reader would.
 
 use memchr::memchr;
 
 use super::grammar::{self, MAX_METHOD, is_token, length, trim};
+use super::quick::{Bounds, ordinary_head};
 use super::refusal::Refusal;
 use crate::config::Limits;
 
@@ -75,9 +77,7 @@ pub(super) struct Scanner {
     checked: usize,
     /// Bytes behind those that hold no line feed.
     searched: usize,
-    uri: usize,
-    header_bytes: usize,
-    header_count: usize,
+    bounds: Bounds,
 }
 
 impl Scanner {
@@ -87,9 +87,11 @@ impl Scanner {
             head: Head::default(),
             checked: 0,
             searched: 0,
-            uri: limits.uri,
-            header_bytes: limits.header_bytes,
-            header_count: limits.header_count,
+            bounds: Bounds {
+                uri: limits.uri,
+                header_bytes: limits.header_bytes,
+                header_count: limits.header_count,
+            },
         }
     }
 
@@ -107,9 +109,29 @@ impl Scanner {
 
     /// Reads on. `data` begins with the first byte that was not approved by the calls before.
     pub(super) fn scan(&mut self, data: &[u8]) -> Scan {
+        // By far the most reads are one such head and no more.
+        if self.is_between_messages() && ordinary_head(data, &self.bounds) == Some(data.len()) {
+            return Scan { approved: data.len(), end: End::More };
+        }
+        self.scan_with(data, ordinary_head)
+    }
+
+    /// As `scan`. `quick` may say of a head where it ends, which is then not read strictly.
+    #[inline(never)] // what it needs on the stack is not set up for a quick look
+    fn scan_with(&mut self, data: &[u8], quick: impl Fn(&[u8], &Bounds) -> Option<usize>) -> Scan {
         let (mut at, mut approved) = (self.checked.min(data.len()), 0);
         let end = loop {
             let rest = data.get(at..).unwrap_or_default();
+            // It is tried before anything is known of a head: no byte is looked at more often than three times.
+            if self.state == State::Start
+                && at == approved
+                && self.searched == 0
+                && let Some(head) = quick(rest, &self.bounds)
+            {
+                at += head;
+                approved = at;
+                continue;
+            }
             match self.step(rest) {
                 Step::Take(n, whole) => {
                     at += n;
@@ -194,10 +216,10 @@ impl Scanner {
     /// Whether a line of so many bytes (its end included, where it has one) is beyond the limits.
     fn too_long(&self, bytes: usize) -> Option<End> {
         match self.state {
-            State::Start if bytes > self.uri + MAX_METHOD + LINE_EXTRA => {
+            State::Start if bytes > self.bounds.uri + MAX_METHOD + LINE_EXTRA => {
                 Some(End::Refused(Refusal::TargetTooLong))
             }
-            State::Fields | State::Trailers if self.head.bytes + bytes > self.header_bytes + 4 => {
+            State::Fields | State::Trailers if self.head.bytes + bytes > self.bounds.header_bytes + 4 => {
                 Some(self.bad(Refusal::FieldsTooLarge))
             }
             State::ChunkLine if bytes > MAX_CHUNK_LINE => {
@@ -238,7 +260,7 @@ impl Scanner {
             self.head.empty_lines = 1; // RFC 9112 section 2.2: one is forgiven
             return Ok(());
         }
-        self.head.http_1_0 = grammar::request_line(line, self.uri)?;
+        self.head.http_1_0 = grammar::request_line(line, self.bounds.uri)?;
         self.state = State::Fields;
         Ok(())
     }
@@ -246,7 +268,7 @@ impl Scanner {
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
         self.head.fields += 1;
         self.head.bytes += (line.len() + 2).saturating_sub(4);
-        if self.head.fields > self.header_count || self.head.bytes > self.header_bytes {
+        if self.head.fields > self.bounds.header_count || self.head.bytes > self.bounds.header_bytes {
             return Err(Refusal::FieldsTooLarge);
         }
         let colon = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());

@@ -18,18 +18,23 @@ fn limits() -> Limits {
     }
 }
 
+/// Nothing is ordinary: every head is read strictly.
+fn never(_: &[u8], _: &Bounds) -> Option<usize> {
+    None
+}
+
 /// Feeds the bytes in pieces of these sizes (the last one repeats); gives what was approved, and the end.
 fn feed(input: &[u8], cuts: &[usize]) -> (usize, End) {
     let mut scanner = Scanner::new(&limits());
     let (mut approved, mut given, mut cuts) = (0, 0, cuts.iter().copied().cycle());
     loop {
         given = (given + cuts.next().unwrap_or(1).max(1)).min(input.len());
-        let scan = scanner.scan(&input[approved..given]);
+        let scan = scanner.scan_with(&input[approved..given], never);
         assert!(approved + scan.approved <= given);
         approved += scan.approved;
         if scan.end == End::Paused {
             scanner.resume();
-            let scan = scanner.scan(&input[approved..given]);
+            let scan = scanner.scan_with(&input[approved..given], never);
             approved += scan.approved;
             if !matches!(scan.end, End::More | End::Paused) {
                 return (approved, scan.end);
@@ -224,6 +229,35 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Whether hyper answers 400 and asks nobody.
+fn hyper_refuses(head: &[u8]) -> bool {
+    use hyper::{server::conn::http1, service::service_fn};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (mut client, server) = tokio::io::duplex(4096);
+        client.write_all(head).await.unwrap();
+        client.shutdown().await.unwrap();
+        let asked = std::cell::Cell::new(false);
+        let service = service_fn(|_| {
+            asked.set(true);
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(crate::http::Body::empty())) }
+        });
+        let io = hyper_util::rt::TokioIo::new(server);
+        let _ = http1::Builder::new().serve_connection(io, service).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        !asked.get() && answer.starts_with("HTTP/1.1 400")
+    })
+}
+
+/// What takes a byte's place: nothing, one that means something to a parser, or any.
+fn odd_bytes() -> impl Strategy<Value = Option<u8>> {
+    let meaningful = proptest::sample::select(&b"\r\n\t :#\0\x7f\x80"[..]);
+    prop_oneof![Just(None), meaningful.prop_map(Some), any::<u8>().prop_map(Some)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -241,6 +275,25 @@ proptest! {
         let at_once = whole(&input);
         prop_assert_eq!(feed(&input, &cuts), at_once);
         prop_assert_eq!(feed(&input, &[1]), at_once);
+    }
+
+    /// Only what hyper refuses may get past the quick look, but not past the strict reader.
+    #[test]
+    fn what_the_quick_look_lets_through_is_good_or_hyper_refuses_it(
+        target in "[!-~]{0,12}",
+        names in proptest::collection::vec("[A-Za-z0-9-]{1,18}", 0..4),
+        value in "[ -~\\t]{0,20}",
+        changed in proptest::collection::vec((any::<proptest::sample::Index>(), odd_bytes()), 0..3),
+    ) {
+        let fields: String = names.iter().map(|name| format!("{name}:{value}\r\n")).collect();
+        let mut head = format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
+        for (at, byte) in changed {
+            let at = at.index(head.len());
+            head.splice(at..=at, byte);
+        }
+        let Some(length) = ordinary_head(&head, &Scanner::new(&limits()).bounds) else { return Ok(()) };
+        let good = whole(&head[..length]) == (length, End::More);
+        prop_assert!(good || hyper_refuses(&head[..length]), "{}", head.escape_ascii());
     }
 
     #[test]
@@ -287,7 +340,7 @@ fn what_follows_an_upgrade_is_held_back() {
     let mut scanner = Scanner::new(&limits());
     assert_eq!(scanner.scan(&input), Scan { approved: first.len(), end: End::Paused });
     scanner.resume();
-    assert_eq!(scanner.scan(&input[first.len()..]).end, End::Refused(Refusal::RequestLine));
+    assert_eq!(scanner.scan_with(&input[first.len()..], never).end, End::Refused(Refusal::RequestLine));
 }
 
 #[test]
