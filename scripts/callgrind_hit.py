@@ -181,4 +181,6 @@ def main(program, top):
 
 
 if __name__ == "__main__":
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     main(sys.argv[1], int(sys.argv[2]))

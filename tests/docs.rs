@@ -9,7 +9,7 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use larder::policy::Reason;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
@@ -17,6 +17,7 @@ const PAGES: [&str; 7] = [
     "docs/configuration.md",
     "docs/webhooks.md",
     "docs/purging.md",
+    "docs/performance.md",
 ];
 
 fn read(path: &str) -> String {

@@ -19,10 +19,25 @@ pub struct Pair<'a> {
 
 /// All parameters, in order. Empty ones (`a&&b`) are left out.
 pub fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split('&').filter(|raw| !raw.is_empty()).map(|raw| {
-        let (name, value) = raw.split_once('=').unwrap_or((raw, ""));
+    let mut rest = Some(query);
+    let parts = std::iter::from_fn(move || {
+        let (raw, behind) = match cut(rest?, b'&') {
+            Some((raw, behind)) => (raw, Some(behind)),
+            None => (rest?, None),
+        };
+        rest = behind;
+        Some(raw)
+    });
+    parts.filter(|raw| !raw.is_empty()).map(|raw| {
+        let (name, value) = cut(raw, b'=').unwrap_or((raw, ""));
         Pair { name, value, raw }
     })
+}
+
+/// What is before and behind the first of this ASCII byte. (`split_once` costs several times as much on short texts.)
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let found = memchr::memchr(at, text.as_bytes())?;
+    Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
 /// The encoded value of the parameter of this (decoded) name.

@@ -158,7 +158,7 @@ fn owner(share: Share, identity: &Identity) -> Option<Owner> {
 /// Path and query in the form in which a URL is purged.
 pub fn target(path: &str, query: Option<&str>) -> String {
     match query {
-        Some(query) => format!("{path}?{query}"),
+        Some(query) => [path, "?", query].concat(),
         None => path.to_owned(),
     }
 }

@@ -109,21 +109,19 @@ impl Verdict {
 
     /// `Cache-Status` as RFC 9211 has it.
     fn cache_status(&self, ttl: Option<i64>) -> HeaderValue {
-        use std::fmt::Write as _;
         let mut text = String::with_capacity(96);
         text.push_str("Larder");
-        // Writing to a String cannot fail.
-        let _ = match self.source {
-            Source::Memory => write!(text, "; hit"),
+        match self.source {
+            Source::Memory => text.push_str("; hit"),
             // What Larder answered by itself was neither a hit nor forwarded.
-            Source::Larder if self.reason != Reason::OriginFailed => Ok(()),
-            Source::Origin | Source::Larder => write!(text, "; fwd={}", self.fwd()),
-        };
+            Source::Larder if self.reason != Reason::OriginFailed => {}
+            Source::Origin | Source::Larder => push(&mut text, "; fwd=", self.fwd()),
+        }
         if let Some(status) = self.forwarded {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
+            push(&mut text, "; fwd-status=", status.as_str());
         }
         if let Some(ttl) = ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            push(&mut text, "; ttl=", &ttl.to_string());
         }
         if self.stored {
             text.push_str("; stored");
@@ -132,16 +130,16 @@ impl Verdict {
             text.push_str("; collapsed");
         }
         if let Some(key) = self.key.as_ref().filter(|_| self.show_key) {
-            let _ = write!(text, "; key={}", quoted(&key.describe()));
+            push(&mut text, "; key=", &quoted(&key.describe()));
         }
-        let _ = write!(text, "; detail={}", self.reason.name());
+        push(&mut text, "; detail=", self.reason.name());
         if let Some(also) = self.also {
-            let _ = write!(text, "_{}", also.name());
+            push(&mut text, "_", also.name());
         }
         if self.source == Source::Memory {
             text.push_str("_memory");
         }
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Larder"))
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Larder"))
     }
 
     /// Why the request went forward (RFC 9211 section 2.2).
@@ -170,6 +168,12 @@ impl Verdict {
         headers.append(CACHE_STATUS, self.cache_status(ttl));
         headers.append(VIA, HeaderValue::from_static("1.1 larder"));
     }
+}
+
+/// Without the machinery of formatting, which costs as much as all the rest of the field.
+fn push(text: &mut String, name: &str, value: &str) {
+    text.push_str(name);
+    text.push_str(value);
 }
 
 /// A quoted string of a structured field (RFC 8941 section 3.3.3); other characters are left out.

@@ -1,8 +1,9 @@
 //! The filter under hyper's HTTP/1 server: only bytes with exactly one reading get through (invariant 2).
 //!
-//! Keeps: every head of a connection is checked, pipelined ones too, by the quick look or by the strict reader; a read that holds whole good messages is checked
-//! where it lies and copied nowhere; a refused head is answered after the answers before it, then the connection
-//! closes. It also bounds writing: a client that takes nothing for `body_timeout` is cut.
+//! Keeps: every head of a connection is checked, pipelined ones too, by the quick look or by the strict reader; a read
+//! that holds whole good messages is checked where it lies and copied nowhere; a refused head is answered after the
+//! answers before it, then the connection closes. It also bounds writing: a client that takes nothing for
+//! `body_timeout` is cut.
 
 mod grammar;
 mod quick;
@@ -233,13 +234,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.io).poll_shutdown(cx);
         ready!(this.writing.bound(cx, polled))?;
-        if this.mode == Mode::Pass {
+        if this.mode == Mode::Pass || this.mode == Mode::Scan && this.scanner.is_between_messages() {
             return Poll::Ready(Ok(()));
         }
         let polled = this.poll_discard(cx);
-        if this.mode == Mode::Scan && this.scanner.is_between_messages() {
-            return Poll::Ready(Ok(())); // what has come already is read: hyper may have refused the last head
-        }
         match this.lingering.bound(cx, polled) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(Ok(())),
