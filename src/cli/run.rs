@@ -12,7 +12,7 @@ use crate::app;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
-use crate::control::{AdminService, WithHooks, WithVerbs};
+use crate::control::{AdminService, WithHooks, WithVerbs, timed_purges};
 use crate::server::Server;
 
 /// Serves `config` until SIGTERM or SIGINT, then lets requests in flight end.
@@ -59,6 +59,13 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let sweeping = sweep(shared.cache().clone(), wait(stopped.clone()));
+    let (timed, over) = (timed_purges(shared.clone()), wait(stopped.clone()));
+    let purging = async {
+        tokio::select! {
+            () = timed => {}
+            () = over => {}
+        }
+    };
     let side_door = AdminService::new(shared);
     let clients = server.run(doors, wait(stopped.clone()));
     let operators = async {
@@ -71,7 +78,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         tracing::info!(signal = name, "stopping: requests in flight may end");
         stop.send_replace(true);
     };
-    tokio::join!(clients, operators, sweeping, signals);
+    tokio::join!(clients, operators, sweeping, purging, signals);
     Ok(())
 }
 

@@ -44,6 +44,8 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// Where the application's own users clear the cache.
     pub clear_cache: Vec<ClearCache>,
+    /// Purges by the clock.
+    pub timed_purges: Vec<TimedPurge>,
     /// The folder for what outlives a restart.
     pub data_dir: Option<PathBuf>,
     /// What one client may cost.
@@ -551,6 +553,21 @@ impl TagSelector {
             Self::Tag(template) | Self::Pattern(template) => template,
         }
     }
+}
+
+/// A purge that is repeated (C10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedPurge {
+    /// How long from one to the next.
+    pub every: Duration,
+    /// Exact tags.
+    pub tags: Vec<String>,
+    /// Patterns over tags.
+    pub patterns: Vec<String>,
+    /// The tenant whose responses are purged, and the public ones; `None`: everybody's.
+    pub tenant: Option<String>,
+    /// Whether it is a soft one.
+    pub soft: bool,
 }
 
 /// What one client may cost.

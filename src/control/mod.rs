@@ -8,10 +8,12 @@ mod keys;
 mod magento;
 mod purging;
 mod receipts;
+mod timed;
 mod token;
 mod verbs;
 mod webhook;
 
 pub use admin::AdminService;
 pub use hooks::WithHooks;
+pub use timed::timed_purges;
 pub use verbs::WithVerbs;

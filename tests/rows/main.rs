@@ -12,6 +12,7 @@ mod a7_writes;
 mod b1_e8;
 mod b2_b9;
 mod c;
+mod c10_timed;
 mod c7_c9;
 mod d3;
 mod d6_d8;

@@ -25,6 +25,7 @@ mod sources;
 mod storage;
 mod suggest;
 mod template;
+mod timed;
 mod units;
 mod values;
 mod who;
@@ -178,6 +179,7 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
         models,
         webhooks,
         clear_cache,
+        timed_purges: timed::read(raw, cx),
         data_dir: raw.data_dir.get().map(|name| files::resolve(name, cx)),
         limits: servers::limits(raw, cx)?,
         log: servers::log(raw, cx)?,

@@ -57,6 +57,8 @@ section! {
     webhooks: List<RawWebhook> = optional "none";
     /// Where users of the application clear the cache with the application's own token.
     clear_cache: OneOrMany<RawClearCache> = optional "nowhere";
+    /// Purges by the clock.
+    timed_purges: List<RawTimed> = optional "none";
     /// The folder for what outlives a restart (the ids of webhooks). It is made when it is not there.
     data_dir: FileName = optional "nothing outlives a restart";
     /// Requests for a fresh answer, on all routes that do not say otherwise; `false`: nobody may.
@@ -197,6 +199,21 @@ section! {
     tenant: Text = default "tenant_id";
     /// The roles that may clear everything and any tenant.
     admin_roles: OneOrMany<Text> = optional "nobody";
+}
+
+section! {
+    /// A purge that is repeated, counted from the start of Larder. `tags`, `patterns` or both.
+    RawTimed "timed_purges";
+    /// How long from one to the next.
+    every: Wait = required;
+    /// Exact tags.
+    tags: OneOrMany<Text> = optional "none";
+    /// Patterns over tags.
+    patterns: OneOrMany<Text> = optional "none";
+    /// The tenant whose responses are purged (and the public ones).
+    tenant: Text = optional "everybody's";
+    /// Whether what is purged may still be served within the stale windows of its tier.
+    soft: bool = default "false";
 }
 
 section! {
