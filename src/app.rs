@@ -45,9 +45,20 @@ pub fn proxy(
     clock: Clock,
     log: impl Write + Send + 'static,
 ) -> Result<Proxy<Origins>, StartError> {
+    proxy_over(config, Cache::new(&config.stores, clock), log)
+}
+
+/// The same over a cache that has the configuration's stores.
+///
+/// # Errors
+/// As [`proxy`].
+pub fn proxy_over(
+    config: &Arc<Config>,
+    cache: Cache,
+    log: impl Write + Send + 'static,
+) -> Result<Proxy<Origins>, StartError> {
     let origins = Origins::new(&config.origins).map_err(StartError::new)?;
     let ask = Arc::new(AskThrough::new(origins.clone()));
-    let cache = Cache::new(&config.stores, clock);
     Ok(Proxy::new(shared(config, ask, cache, AccessLog::new(config.log, log))?, origins))
 }
 

@@ -50,15 +50,24 @@ pub enum Lookup {
 impl Cache {
     /// A cache over memory stores as configured, in the order of the configuration.
     pub fn new(stores: &[Arc<StoreConfig>], clock: Clock) -> Self {
+        Self::with_fence(stores, Fence::default(), clock)
+    }
+
+    /// The same behind a fence over any log of purges: that of this process, or one that several share.
+    pub fn with_fence(stores: &[Arc<StoreConfig>], fence: Fence, clock: Clock) -> Self {
         let stores = stores.iter().map(|s| Arc::new(MemoryStore::new(s)) as Arc<dyn Backend>).collect();
-        Self::with_backends(stores, clock)
+        Self::build(stores, fence, clock)
     }
 
     /// A cache over any backends (C1).
     pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
+        Self::build(stores, Fence::default(), clock)
+    }
+
+    fn build(stores: Vec<Arc<dyn Backend>>, fence: Fence, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             stores,
-            fence: Fence::default(),
+            fence,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,

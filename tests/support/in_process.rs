@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::app;
+use larder::cache::Cache;
 use larder::clock::Clock;
 use larder::config::read::ReadContext;
-use larder::config::{Config, Listener};
+use larder::config::{Config, Listener, Store};
 use larder::control::{WithHooks, WithVerbs};
 use larder::server::Server;
 use tokio::sync::oneshot;
@@ -34,6 +35,17 @@ impl InProcess {
 
     /// The same with variables of the environment.
     pub async fn start_with(yaml: &str, origin: &Origin, wall: u64, env: &[(&str, &str)]) -> Self {
+        Self::start_over(yaml, origin, wall, env, Cache::new).await
+    }
+
+    /// The same over a cache that the test makes of the configuration's stores.
+    pub async fn start_over(
+        yaml: &str,
+        origin: &Origin,
+        wall: u64,
+        env: &[(&str, &str)],
+        cache: impl FnOnce(&[Arc<Store>], Clock) -> Cache,
+    ) -> Self {
         let env: HashMap<_, _> = env.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let context = ReadContext::of(Path::new("test.yaml")).with_env(move |name| env.get(name).cloned());
         let mut config = Config::from_yaml(yaml, &context).unwrap_or_else(|errors| {
@@ -47,7 +59,7 @@ impl InProcess {
         }
         let clock = Clock::manual(Duration::from_secs(wall));
         let config = Arc::new(config);
-        let proxy = app::proxy(&config, clock.clone(), std::io::sink()).unwrap();
+        let proxy = app::proxy_over(&config, cache(&config.stores, clock.clone()), std::io::sink()).unwrap();
         let server = Server::bind(&config.listen, config.limits).unwrap();
         let addr = server.local_addrs()[0];
         let (stop, stopped) = oneshot::channel();

@@ -153,6 +153,12 @@ impl Origin {
         self.shared.state.lock().unwrap().requests.clone()
     }
 
+    /// Forgets the requests so far, but not their number: for tests with very many. Only with a handler that takes bodies
+    /// as streams.
+    pub fn forget(&self) {
+        self.shared.state.lock().unwrap().requests.clear();
+    }
+
     /// The requests for this path.
     pub fn requests_to(&self, path: &str) -> Vec<Recorded> {
         self.requests().into_iter().filter(|request| request.path == path).collect()

@@ -1,4 +1,5 @@
-//! Waiting with a deadline: the only file of the tests that may sleep, and only between two looks at a condition.
+//! Waiting with a deadline: the only file of the tests that may sleep, and only between two looks at a condition, or as an
+//! application that is slow.
 
 use std::future::Future;
 use std::time::Duration;
@@ -38,6 +39,11 @@ pub async fn until_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>
         }
     };
     within(what, waiting).await
+}
+
+/// The latency of an application: what it does before it answers. Nothing is waited for by it.
+pub async fn latency(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// Whether `condition` came to hold within `limit`, for code that is not async (`Drop`).
