@@ -43,7 +43,7 @@ async fn whoever_reads_after_the_acknowledgement_of_a_purge_reads_what_was_purge
 
     let hits = history.reads.iter().filter(|read| read.hit).count();
     println!("{} reads, {hits} hits, {} purges: {ways:?}", history.reads.len(), history.purges.len());
-    assert_eq!(history.reads.len(), reads());
+    assert!(history.reads.len() >= reads());
     // A cache that stores nothing is never stale.
     assert!(hits > history.reads.len() / 20, "{hits} hits");
     assert!(ways.iter().all(|(_, purges)| *purges > 0), "{ways:?}");

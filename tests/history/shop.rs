@@ -121,7 +121,7 @@ fn written(key: usize, version: u64) -> Reply {
     Reply::ok(format!("{key} {version}"))
 }
 
-/// Some milliseconds, different each time.
+/// Some milliseconds, others for each version.
 fn latency(version: u64, key: usize) -> u64 {
     (version.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).wrapping_add(key as u64) % 6
 }
