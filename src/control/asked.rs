@@ -96,6 +96,10 @@ pub(super) fn by_verb(headers: &HeaderMap, body: &[u8], ban: bool) -> Result<(Ve
     let mut wanted = if body.is_empty() { Vec::new() } else { asked.wanted()? };
     asked.soft |= headers.get(&FASTLY_SOFT).is_some_and(|value| value.as_bytes().trim_ascii() == b"1");
     let mut named = !body.is_empty();
+    let (xkey, xkey_soft) = (headers.contains_key(&XKEY_PURGE), headers.contains_key(&XKEY_SOFT_PURGE));
+    if xkey_soft && (xkey || named && !asked.soft) {
+        return Err(bad("one purge is hard or soft, not both: send two".into()));
+    }
     for (name, soft) in [(XKEY_PURGE, false), (XKEY_SOFT_PURGE, true)] {
         for value in headers.get_all(&name) {
             named = true;
@@ -113,7 +117,7 @@ pub(super) fn by_verb(headers: &HeaderMap, body: &[u8], ban: bool) -> Result<(Ve
         })?);
     }
     let tags = tags::named(headers, MAX_WANTED + 1);
-    named |= !tags.is_empty();
+    named |= tags::are_named(headers);
     wanted.extend(tags.iter().map(|tag| Wanted::Tag(tag.to_string())));
     if ban {
         wanted = wanted.into_iter().map(as_pattern).collect();

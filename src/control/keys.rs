@@ -3,9 +3,10 @@
 //! Keeps: a token that is bound to a tenant is shown that tenant's responses and no others; an answer names a bounded
 //! number of keys, whatever is stored; what is purged is not there.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::token;
 use crate::cache::Shown;
@@ -109,8 +110,15 @@ fn parameters(text: &str) -> Result<(Vec<Wanted>, Kept), Error> {
 pub(super) async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let gone = |_| Error::new(ErrorKind::Internal, "the look at the stores was given up");
-    tokio::task::spawn_blocking(run).await.map_err(gone)
+    static LOOKS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+    let gone = || Error::new(ErrorKind::Internal, "the look at the stores was given up");
+    // The place belongs to the work, not to who asked for it: whoever leaves does not make room for another look.
+    let place = LOOKS.clone().acquire_owned().await.map_err(|_| gone())?;
+    let run = move || {
+        let _place = place;
+        run()
+    };
+    tokio::task::spawn_blocking(run).await.map_err(|_| gone())
 }
 
 /// Goes through all that is stored: counts what is wanted, and shows the first of it.

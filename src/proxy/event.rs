@@ -18,13 +18,21 @@ pub fn selectors<'a>(
     purges: &'a [TagSelector],
     value: impl Fn(&'a Piece) -> Option<String>,
 ) -> impl Iterator<Item = Selector> {
-    purges.iter().map(move |purge| {
-        let (text, whole) = filled(purge.template(), &value);
-        match purge {
-            TagSelector::Tag(_) if whole => Selector::Tag(text.into()),
-            TagSelector::Tag(_) | TagSelector::Pattern(_) => Selector::Pattern(Pattern::new(&text)),
-        }
-    })
+    purges
+        .iter()
+        .flat_map(move |purge| {
+            let (text, whole) = filled(purge.template(), &value);
+            let below = format!("{text}:*");
+            match purge {
+                TagSelector::Tag(_) if whole => [Some(Selector::Tag(text.into())), None],
+                // A bare name covers what is below it; a star that came out of a hole must not take that away.
+                TagSelector::Tag(_) | TagSelector::Pattern(_) => {
+                    [Some(text.clone()), text.contains('*').then_some(below)]
+                        .map(|text| text.map(|text| Selector::Pattern(Pattern::new(&text))))
+                }
+            }
+        })
+        .flatten()
 }
 
 /// The text, and whether every hole was filled.

@@ -14,6 +14,9 @@ use crate::tag::Pattern;
 
 /// The most things that one purge names.
 pub const MAX_WANTED: usize = 10_000;
+/// The most keys of one purge: each is looked for in all stores.
+const MAX_KEYS: usize = 32;
+
 /// The most patterns among them: each is looked at by every response whose tenant something was purged for.
 pub const MAX_PATTERNS: usize = 256;
 
@@ -111,9 +114,10 @@ impl Shared {
     /// 400 where something is not understood or too much, 403 where it is another tenant's.
     pub fn plan_purge(&self, wanted: &[Wanted], terms: &Terms) -> Result<Planned, Error> {
         let patterns = wanted.iter().filter(|one| matches!(one, Wanted::Pattern(_))).count();
-        if wanted.len() > MAX_WANTED || patterns > MAX_PATTERNS {
+        let keys = wanted.iter().filter(|one| matches!(one, Wanted::Key(_))).count();
+        if wanted.len() > MAX_WANTED || patterns > MAX_PATTERNS || keys > MAX_KEYS {
             return Err(bad(format!(
-                "one purge names at most {MAX_WANTED} things and {MAX_PATTERNS} patterns"
+                "one purge names at most {MAX_WANTED} things, {MAX_PATTERNS} of them patterns and {MAX_KEYS} keys"
             )));
         }
         let mut planned = Planned::default();
@@ -174,9 +178,16 @@ impl Shared {
                     return Err(whole());
                 }
                 let target = reference::resolve("/", None, &url).ok_or_else(whole)?;
-                (target.authority.ok_or_else(whole)?, target.path, target.query)
+                let https = scheme.as_deref() == Some("https");
+                let authority = super::sanitize::spelled(&target.authority.ok_or_else(whole)?, https)
+                    .map_err(|why| bad(format!("`{url}`: {why}")))?;
+                (authority, target.path, target.query)
             }
         };
+        // What no request can ask for is stored under no key: purging it would be a promise about nothing.
+        super::sanitize::is_path(&path).map_err(|why| {
+            bad(format!("`{path}` is no path of a request: {why}; write other bytes percent-encoded"))
+        })?;
         let host = super::sanitize::host_of(&authority);
         Ok(self.url_selector(host, &authority, &path, query.as_deref()))
     }

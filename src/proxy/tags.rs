@@ -66,6 +66,11 @@ pub(super) fn take(headers: &mut HeaderMap) -> Said {
     said
 }
 
+/// Whether a field of any dialect is there, also one that names nothing.
+pub fn are_named(headers: &HeaderMap) -> bool {
+    DIALECTS.iter().any(|(name, _)| headers.contains_key(name))
+}
+
 /// The tags that the fields name, in every dialect, each once; at most so many are read.
 pub fn named(headers: &HeaderMap, most: usize) -> Vec<Arc<str>> {
     let mut tags = Tags::up_to(most);

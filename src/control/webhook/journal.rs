@@ -18,6 +18,9 @@ const NAME: &str = "webhooks.jsonl";
 /// The file is written anew when it has so many lines, and four times what it must hold.
 const MIN_LINES: usize = 1_000;
 
+/// How many bytes are added before the file is written anew, however few the lines.
+const MAX_GROWTH: usize = 8 << 20;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +55,8 @@ pub(super) struct Journal {
     folder: PathBuf,
     file: File,
     lines: usize,
+    /// What was added since the file was opened or written anew.
+    bytes: usize,
     /// The last line may be torn: the next one begins on a line of its own.
     torn: bool,
     /// Held as long as the file is used: two processes must not share it.
@@ -76,7 +81,10 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let file = rewrite(folder, &lines)?;
-        Ok((Self { folder: folder.to_owned(), file, lines: lines.len(), torn: false, _lock: lock }, lines))
+        Ok((
+            Self { folder: folder.to_owned(), file, lines: lines.len(), bytes: 0, torn: false, _lock: lock },
+            lines,
+        ))
     }
 
     /// Adds lines, in one write.
@@ -90,12 +98,13 @@ impl Journal {
         self.file.write_all(&bytes)?;
         self.torn = false;
         self.lines += lines.len();
+        self.bytes += bytes.len();
         Ok(())
     }
 
     /// Whether the file has grown to several times of what it must hold.
     pub(super) fn is_wasteful(&self, live: usize) -> bool {
-        self.lines > MIN_LINES && self.lines / 4 > live
+        (self.lines > MIN_LINES && self.lines / 4 > live) || self.bytes > MAX_GROWTH
     }
 
     /// Writes the file anew with these lines only.
@@ -103,8 +112,10 @@ impl Journal {
     /// # Errors
     /// As [`Journal::append`]; the old file stays.
     pub(super) fn compact(&mut self, lines: &[Line]) -> io::Result<()> {
-        self.file = rewrite(&self.folder, lines)?;
+        // Also where it fails: the next attempt is not made with every line.
         self.lines = lines.len();
+        self.bytes = 0;
+        self.file = rewrite(&self.folder, lines)?;
         self.torn = false;
         Ok(())
     }
@@ -143,12 +154,17 @@ fn read(bytes: &[u8]) -> Vec<Line> {
 
 fn rewrite(folder: &Path, lines: &[Line]) -> io::Result<File> {
     let fresh = folder.join(format!("{NAME}.new"));
-    let mut file = private().write(true).create(true).truncate(true).open(&fresh)?;
+    // Whatever an attempt before left.
+    private().write(true).create(true).truncate(true).open(&fresh)?;
+    let mut file = private().append(true).open(&fresh)?;
     file.write_all(&text(lines)?)?;
     file.sync_all()?;
     fs::rename(&fresh, folder.join(NAME))?;
-    File::open(folder)?.sync_all()?;
-    private().append(true).open(folder.join(NAME))
+    // From here on the new file is the one that is there, whatever becomes of the folder's own entry.
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!(%error, "the folder of what is remembered of webhooks was not synchronised");
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -110,7 +110,8 @@ impl Memory {
             (place, step, counter)
         });
         let receipt = record(counted.as_ref().map_or(Step::Fits, |(_, step, _)| *step))?;
-        let until = now.saturating_add(2 * WINDOW);
+        // A second longer than a timestamp from the far end of the window holds.
+        let until = now.saturating_add(2 * WINDOW + 1);
         let mut lines = vec![Line::Id {
             hook: event.hook.to_owned(),
             id: event.id.to_owned(),

@@ -26,7 +26,7 @@ use crate::http::Body;
 use crate::proxy::audit::whose_text;
 use crate::proxy::selection::{Terms, Wanted};
 use crate::proxy::{Shared, rescue};
-use crate::purge::{Mode, Receipt};
+use crate::purge::{Mode, Receipt, Where};
 use event::Event;
 use memory::{EventId, Memory, Outcome};
 use sequence::Step;
@@ -82,9 +82,12 @@ impl Webhooks {
         if parts.method != Method::POST {
             return Err(Error::new(ErrorKind::MethodNotAllowed, "events are sent with POST"));
         }
-        let now = self.shared.cache().clock().now().unix_seconds();
-        let signed = Signed::read(&parts.headers, now)?;
+        let now = || self.shared.cache().clock().now().unix_seconds();
+        Signed::read(&parts.headers, now())?;
         let body = whole(&parts.headers, body, hook.body_limit).await?;
+        // Once more: a body that comes slowly must not keep an old event fresh.
+        let now = now();
+        let signed = Signed::read(&parts.headers, now)?;
         signed.verify(keys, &body)?;
         // On a thread of its own: files may be slow, and a sender that leaves must not undo half of it.
         let this = self.clone();
@@ -142,10 +145,14 @@ impl Webhooks {
         if !missed {
             return own;
         }
-        let terms = Terms::hard(event.whose.clone());
-        let everything = self.shared.plan_purge(&[Wanted::Everything], &terms);
-        // Planning "everything" refuses nothing.
-        everything.ok().and_then(|planned| self.shared.carry_out(&planned).pop()).or(own)
+        // What was missed may have concerned public responses as well.
+        let everything = |whose| {
+            let planned = self.shared.plan_purge(&[Wanted::Everything], &Terms::hard(whose));
+            // Planning "everything" refuses nothing.
+            planned.ok().and_then(|planned| self.shared.carry_out(&planned).pop())
+        };
+        everything(Where::Public);
+        everything(event.whose.clone()).or(own)
     }
 }
 

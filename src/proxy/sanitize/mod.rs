@@ -88,6 +88,19 @@ pub fn sanitize(
     Ok(Sanitized { https, authority, client, trusted: trusted_peer, upgrade, peer: ip })
 }
 
+/// An authority in its one spelling, as requests are keyed by it.
+pub(super) fn spelled(authority: &str, https: bool) -> Result<String, &'static str> {
+    Authority::from_target(authority, https).map(|authority| authority.as_str().to_owned())
+}
+
+/// Whether a request can have this path.
+pub(super) fn is_path(path: &str) -> Result<(), &'static str> {
+    if !path.is_ascii() {
+        return Err("it has bytes beyond ASCII");
+    }
+    target::check_path(path.as_bytes())
+}
+
 /// Whether the address belongs to a trusted proxy.
 pub(super) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
