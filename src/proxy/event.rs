@@ -27,7 +27,7 @@ pub fn selectors<'a>(
                 TagSelector::Tag(_) if whole => [Some(Selector::Tag(text.into())), None],
                 // A bare name covers what is below it; a star that came out of a hole must not take that away.
                 TagSelector::Tag(_) | TagSelector::Pattern(_) => {
-                    [Some(text.clone()), text.contains('*').then_some(below)]
+                    [Some(text.clone()), (text.contains('*') && !text.ends_with('*')).then_some(below)]
                         .map(|text| text.map(|text| Selector::Pattern(Pattern::new(&text))))
                 }
             }
@@ -147,6 +147,19 @@ mod tests {
             ["{}", r#"{"id": null}"#, r#"{"id": ""}"#, r#"{"id": [7]}"#, r#"{"id": 7.0}"#, "no", &long]
         {
             assert_eq!(with(wide), [Selector::Pattern(Pattern::new("branch:*"))], "{wide}");
+        }
+    }
+
+    #[test]
+    fn a_hole_that_is_not_filled_takes_nothing_away_of_what_lies_below() {
+        let pieces = vec![Piece::Text("branch:".into()), piece("id"), Piece::Text(":stock".into())];
+        let purges = [TagSelector::Pattern(Template(pieces))];
+        for body in [r#"{"id": 7}"#, "{}", r#"{"id": "*"}"#] {
+            let selectors = purged(&purges, &BodyFields::read(None, body.as_bytes()));
+            let covers = |tag: &str| {
+                selectors.iter().any(|s| matches!(s, Selector::Pattern(pattern) if pattern.covers(tag)))
+            };
+            assert!(covers("branch:7:stock") && covers("branch:7:stock:daily"), "{body}");
         }
     }
 

@@ -185,7 +185,7 @@ section! {
     /// holes of models: JSON pointers by name. Nothing else is read then.
     fields: Pairs<Pointer> = optional "members of the same names";
     /// A JSON pointer to a running number, which the sender counts up by one per tenant. A gap purges everything of the
-    /// tenant.
+    /// tenant, and the public responses.
     sequence: Pointer = optional "none";
 }
 

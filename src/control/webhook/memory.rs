@@ -265,8 +265,8 @@ mod tests {
     fn an_id_is_remembered_for_twice_the_window_and_then_forgotten() {
         let memory = Memory::default();
         run(&memory, &event("a", "b"), NOW, "1");
-        assert_eq!(run(&memory, &event("a", "b"), NOW + 2 * WINDOW - 1, "2"), Outcome::Before("1".into()));
-        assert_eq!(run(&memory, &event("a", "b"), NOW + 2 * WINDOW, "3"), Outcome::Done("3".into()));
+        assert_eq!(run(&memory, &event("a", "b"), NOW + 2 * WINDOW, "2"), Outcome::Before("1".into()));
+        assert_eq!(run(&memory, &event("a", "b"), NOW + 2 * WINDOW + 1, "3"), Outcome::Done("3".into()));
         let state = memory.0.lock().unwrap();
         assert_eq!((state.ids.len(), state.order.len()), (1, 1));
     }
@@ -293,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::open(folder.path(), NOW).unwrap();
         run(&memory, &numbered("a", 7), NOW, "{\"seq\":1}\n");
-        run(&memory, &event("old", "b"), NOW - WINDOW, "old");
+        run(&memory, &event("old", "b"), NOW - WINDOW - 1, "old");
         drop(memory);
         let memory = Memory::open(folder.path(), NOW + WINDOW).unwrap();
         let again = run(&memory, &numbered("a", 7), NOW + WINDOW, "2");
