@@ -31,9 +31,9 @@ const TIMED: usize = 1_000;
 /// Distinct purged tags of `memory`.
 const TAGS: usize = 1_000_000;
 /// The time of one round of `hits`.
-const ROUND: Duration = Duration::from_secs(1);
+const ROUND: Duration = Duration::from_millis(400);
 /// The rounds of each kind of `hits`.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 31;
 /// How many responses the hits of `hits` go to.
 const HOT: u64 = 1_000;
 
@@ -148,17 +148,18 @@ impl Beside {
     fn told(self) -> &'static str {
         match self {
             Self::Nothing => "no other thread",
-            Self::Waking => "a thread that wakes up, and purges nothing",
-            Self::PurgingAnother => "1,000 tags of another tenant a second",
-            Self::PurgingTheSame => "1,000 tags of the same tenant a second",
+            Self::Waking => "a thread that wakes up and purges nothing",
+            Self::PurgingAnother => "a thread that purges tags of another tenant",
+            Self::PurgingTheSame => "a thread that purges tags of the same tenant",
         }
     }
 
-    fn act(self, cache: &Cache, over: &AtomicBool, next: &AtomicU64) {
+    /// Does it until the round is over, and tells how often a second.
+    fn act(self, cache: &Cache, over: &AtomicBool, next: &AtomicU64) -> f64 {
         let (begun, mut done) = (cache.clock().now().mono, 0_u32);
+        let taken = || cache.clock().now().mono - begun;
         while self != Self::Nothing && !over.load(Ordering::SeqCst) {
-            let due = begun + Duration::from_millis(1) * done;
-            std::thread::sleep(due.saturating_sub(cache.clock().now().mono));
+            std::thread::sleep((Duration::from_millis(1) * done).saturating_sub(taken()));
             let tag = format!("other:{}", next.fetch_add(1, Ordering::SeqCst));
             match self {
                 Self::Nothing | Self::Waking => {}
@@ -167,8 +168,7 @@ impl Beside {
             }
             done += 1;
         }
-        let slow = u128::from(done) * 10 < ROUND.as_millis() * 9;
-        assert!(self == Self::Nothing || !slow, "only {done} in a round: the machine is too busy");
+        f64::from(done) / taken().as_secs_f64()
     }
 }
 
@@ -214,36 +214,35 @@ fn hits_through_the_layer() {
     });
 }
 
+/// What a round gave: p50 and p99 in microseconds, and what the other thread did a second.
+type Round = (f64, f64, f64);
+
 /// Rounds of every kind in turn, so that a busy minute of the machine meets all of them.
 fn table_of_hits(what: &str, cache: &Cache, mut hit: impl FnMut(usize)) {
-    let mut seen: HashMap<Beside, Vec<(f64, f64)>> = HashMap::new();
+    let mut seen: HashMap<Beside, Vec<Round>> = HashMap::new();
     let next = AtomicU64::new(0);
     for _ in 0..ROUNDS {
         for beside in BESIDE {
-            let times = round_of_hits(cache, beside, &next, &mut hit);
-            let of = |percent| micros(share(&times, percent));
-            seen.entry(beside).or_default().push((of(50), of(99)));
+            seen.entry(beside).or_default().push(round_of_hits(cache, beside, &next, &mut hit));
         }
     }
-    println!("| {what}, beside | p50 | p99 | p99 to that of the same turn without |\n|---|---|---|---|");
+    println!("| {what}, beside | done a second | p50 | p99 | p99 to that of the same turn without |");
+    println!("|---|---|---|---|---|");
     for beside in BESIDE {
         let (these, without) = (&seen[&beside], &seen[&Beside::Nothing]);
-        let (p50, p99) = (median(these.iter().map(|t| t.0)), median(these.iter().map(|t| t.1)));
+        let of = |field: fn(&Round) -> f64| median(these.iter().map(field));
+        let (p50, p99, done) = (of(|round| round.0), of(|round| round.1), of(|round| round.2));
         let ratio = median(these.iter().zip(without).map(|(this, without)| this.1 / without.1));
-        println!("| {} | {p50:.2} µs | {p99:.2} µs | {ratio:.2} |", beside.told());
+        println!("| {} | {done:.0} | {p50:.2} µs | {p99:.2} µs | {ratio:.2} |", beside.told());
     }
+    println!();
 }
 
-fn round_of_hits(
-    cache: &Cache,
-    beside: Beside,
-    next: &AtomicU64,
-    hit: &mut impl FnMut(usize),
-) -> Vec<Duration> {
+fn round_of_hits(cache: &Cache, beside: Beside, next: &AtomicU64, hit: &mut impl FnMut(usize)) -> Round {
     let over = AtomicBool::new(false);
-    let mut times = Vec::with_capacity(8 << 20);
-    std::thread::scope(|scope| {
-        scope.spawn(|| beside.act(cache, &over, next));
+    let mut times = Vec::with_capacity(4 << 20);
+    let done = std::thread::scope(|scope| {
+        let other = scope.spawn(|| beside.act(cache, &over, next));
         let (begun, mut n) = (cache.clock().now().mono, 0);
         while cache.clock().now().mono - begun < ROUND {
             for _ in 0..100 {
@@ -252,9 +251,10 @@ fn round_of_hits(
             }
         }
         over.store(true, Ordering::SeqCst);
+        other.join().unwrap()
     });
     times.sort_unstable();
-    times
+    (micros(share(&times, 50)), micros(share(&times, 99)), done)
 }
 
 // ---- Memory.
