@@ -2,6 +2,9 @@
 //! stands still is never taken for a whole one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
+#[path = "support/wait.rs"]
+#[allow(dead_code, unreachable_pub)] // a toolbox, shared with tests that are arranged otherwise
+mod wait;
 mod wire;
 
 use std::sync::Arc;
@@ -141,13 +144,11 @@ const FLOOD: u64 = 64 << 20;
 /// Waits until a number stops growing while it is looked at many times.
 async fn settled(number: &AtomicU64) -> u64 {
     let (mut last, mut same) = (number.load(Ordering::SeqCst), 0);
-    soon(async {
-        while same < 20 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            let now = number.load(Ordering::SeqCst);
-            same = if now == last { same + 1 } else { 0 };
-            last = now;
-        }
+    wait::until("the number stands still", || {
+        let now = number.load(Ordering::SeqCst);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same == 20
     })
     .await;
     last

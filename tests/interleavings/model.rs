@@ -95,7 +95,7 @@ struct World {
     executor: Executor,
     omitted: Omitted,
     key: CacheKey,
-    /// Whether the application answers `Vary: x-who`, for now.
+    /// Whether the application answers `Vary: x-who` at present.
     varies: Cell<bool>,
     /// The data of the application.
     version: Cell<u64>,
