@@ -121,7 +121,7 @@ fn tell_cached(line: &mut impl FnMut(&str, String), config: &Config, cached: &Ca
     };
     line("shared by", share.to_owned());
     line("key", cached.keyed.key.describe());
-    let tags: Vec<&str> = cached.keyed.tags.iter().map(|tag| &**tag).collect();
+    let tags: Vec<&str> = cached.tags.iter().map(|tag| &**tag).collect();
     line("tags", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
 }
 

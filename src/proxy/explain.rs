@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, Request};
 
-use super::keyed::Keyed;
+use super::keyed::{Keyed, route_tags};
 use super::origin_request::{fill_request, pass_request};
 use super::plan::{NoPlan, Plan};
 use super::shared::Inner;
@@ -42,6 +42,8 @@ pub struct Cached {
     pub caching: Arc<Caching>,
     /// The key and what goes with it.
     pub keyed: Arc<Keyed>,
+    /// The tags that the route gives.
+    pub tags: Vec<Arc<str>>,
 }
 
 impl<S: Inner> Proxy<S> {
@@ -79,13 +81,19 @@ fn explained(visit: Visit, plan: Result<Plan, NoPlan>) -> Explanation {
             (parts, no.denied)
         }
     };
+    let cached = |plan: Plan| Cached {
+        tags: route_tags(&visit.route, &plan.caching, &visit.who.identity, &visit.parts),
+        caching: plan.caching,
+        keyed: plan.keyed,
+    };
+    let cached = plan.map(cached).map_err(|no| no.reason);
     Explanation {
         identity: visit.who.identity,
         invalid: visit.who.invalid,
         denied,
         target: target(&sent),
         fields: names(&sent),
-        cached: plan.map(|p| Cached { caching: p.caching, keyed: p.keyed }).map_err(|no| no.reason),
+        cached,
         route: visit.route,
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job};
 use super::invalidation::Purging;
+use super::keyed::route_tags;
 use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
@@ -84,6 +85,7 @@ impl<S: Inner> Proxy<S> {
         let job = Job {
             caching: plan.caching.clone(),
             keyed: plan.keyed.clone(),
+            tags: route_tags(&visit.route, &plan.caching, &visit.who.identity, &visit.parts),
             uncacheable: plan.keyed.uncacheable(&plan.caching, &visit.parts.headers).into_owned(),
             request: request.parts,
             arrived: visit.arrived,

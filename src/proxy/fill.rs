@@ -38,6 +38,8 @@ use crate::stored::{Selectors, StoredResponse};
 pub(super) struct Job {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
+    /// The tags of the route.
+    pub(super) tags: Vec<Arc<str>>,
     /// Where it is remembered that the answer could not be stored.
     pub(super) uncacheable: CacheKey,
     /// The head of the request to the origin.
@@ -175,7 +177,7 @@ impl<S: Inner> FillTask<S> {
     fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
         let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
         let answer = kept.or(said.tags.as_deref()).unwrap_or_default();
-        tags::together(&self.job.keyed.tags, answer).inspect_err(|_| {
+        tags::together(&self.job.tags, answer).inspect_err(|_| {
             tracing::warn!(
                 route = self.job.keyed.route.name,
                 url = self.job.keyed.target,

@@ -41,8 +41,6 @@ pub struct Keyed {
     pub language: Option<String>,
     /// When the local day ends, on the monotonic clock, where the route selects by it.
     pub ends: Option<Duration>,
-    /// The tags of the route for this request.
-    pub tags: Vec<Arc<str>>,
 }
 
 impl Keyed {
@@ -84,10 +82,46 @@ pub(super) fn keyed(
     let path = parts.uri.path();
     let query = keyed_query(caching, parts.uri.query());
     let target = target(path, query.as_deref());
-    let mut day = None;
-    let mut language = None;
-    let holes = Holes { identity, path: &route.path, parts };
+    let Selected { selecting, language, ends } = selected(route, caching, identity, parts, now);
+    let custom = caching.key.is_some();
+    let pairs: Vec<_> = selecting.0.iter().map(|(n, v)| (*n, v.as_deref())).collect();
+    let key = CacheKey::new(&KeyParts {
+        https,
+        authority,
+        owner: &owner,
+        route: &route.name,
+        method: "GET",
+        path: if custom { "" } else { path },
+        // Also under a key of one's own: of a parameter that comes twice the template reads the first, the application
+        // perhaps the last.
+        query: query.as_deref(),
+        selecting: &pairs,
+    })
+    .ok_or(Reason::KeyTooLong)?;
+    Ok(Keyed {
+        key,
+        route: route.clone(),
+        store: caching.tier.store,
+        owner,
+        authority: authority.to_owned(),
+        query,
+        target,
+        language,
+        ends,
+    })
+}
+
+/// What selects besides owner and URL, and what follows from it for the fill.
+struct Selected {
+    selecting: Selecting,
+    language: Option<String>,
+    ends: Option<Duration>,
+}
+
+fn selected(route: &Route, caching: &Caching, identity: &Identity, parts: &Parts, now: Now) -> Selected {
     let mut selecting = Selecting::default();
+    let mut ends = None;
+    let mut language = None;
     for vary_on in &caching.vary_on {
         match vary_on {
             VaryOn::Role => selecting.role(identity),
@@ -98,7 +132,7 @@ pub(super) fn keyed(
             VaryOn::Date(zone) => {
                 let today = Day::of(zone, now);
                 selecting.add("date", Some(today.name.clone().into_bytes()));
-                day = Some(today);
+                ends = Some(today.ends);
             }
             VaryOn::Cookie(name) => {
                 let values: Vec<&[u8]> = cookies::pairs(&parts.headers)
@@ -115,36 +149,20 @@ pub(super) fn keyed(
         }
     }
     if let Some(template) = &caching.key {
-        selecting.template(template, &holes);
+        selecting.template(template, &Holes { identity, path: &route.path, parts });
     }
-    let custom = caching.key.is_some();
-    let pairs: Vec<_> = selecting.0.iter().map(|(n, v)| (*n, v.as_deref())).collect();
-    let key = CacheKey::new(&KeyParts {
-        https,
-        authority,
-        owner: &owner,
-        route: &route.name,
-        method: "GET",
-        path: if custom { "" } else { path },
-        // Also under a key of one's own: of a parameter that comes twice the template reads the first, the application
-        // perhaps the last.
-        query: query.as_deref(),
-        selecting: &pairs,
-    })
-    .ok_or(Reason::KeyTooLong)?;
-    let tags = caching.tags.iter().map(|tag| expand(tag, &holes).into()).collect();
-    Ok(Keyed {
-        key,
-        route: route.clone(),
-        store: caching.tier.store,
-        owner,
-        authority: authority.to_owned(),
-        query,
-        target,
-        language,
-        ends: day.map(|d| d.ends),
-        tags,
-    })
+    Selected { selecting, language, ends }
+}
+
+/// The tags that the route gives the answer to this request. Only a fill needs them: a hit is found without.
+pub(super) fn route_tags(
+    route: &Route,
+    caching: &Caching,
+    identity: &Identity,
+    parts: &Parts,
+) -> Vec<Arc<str>> {
+    let holes = Holes { identity, path: &route.path, parts };
+    caching.tags.iter().map(|tag| expand(tag, &holes).into()).collect()
 }
 
 fn owner(share: Share, identity: &Identity) -> Option<Owner> {

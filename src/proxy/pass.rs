@@ -2,6 +2,7 @@
 
 use http::{Request, Response};
 
+use super::identify::{Credential, UnsafeRequest};
 use super::invalidation::Purging;
 use super::origin::Upstream;
 use super::origin_request::pass_request;
@@ -9,6 +10,7 @@ use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache};
 use super::shared::Inner;
 use super::tags::{self, Said};
+use super::told::Told;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use super::write::Pending;
@@ -20,8 +22,7 @@ impl<S: Inner> Proxy<S> {
     /// Passes the request through as it is, and the answer back; neither read nor stored.
     pub(super) async fn pass(self, visit: Visit, reason: Reason, denied: Option<Reason>) -> Response<Body> {
         let told = self.told(&visit);
-        let mut verdict = Verdict::new(XCache::Bypass, reason, Source::Origin);
-        verdict.also = denied;
+        let verdict = Verdict { also: denied, ..Verdict::new(XCache::Bypass, reason, Source::Origin) };
         let credential = self.shared.identifier.credential(&visit.parts);
         // A logout is a GET in some applications: the guard ends the credential before and after.
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
@@ -31,12 +32,7 @@ impl<S: Inner> Proxy<S> {
                 if let Some(purging) = purging {
                     purging.answered(&self.shared, &said);
                 }
-                if let Some(credential) = credential {
-                    self.shared.identifier.set_cookie(&credential, response.headers());
-                }
-                drop(ending);
-                verdict.forwarded = Some(response.status());
-                self.finish(told, response, &verdict)
+                self.passed(told, verdict, credential, ending, response)
             }
             Err(error) => {
                 let (_, mut failed) = rescue(&error);
@@ -44,6 +40,23 @@ impl<S: Inner> Proxy<S> {
                 self.failed(&told, &error, failed)
             }
         }
+    }
+
+    /// The answer to a request that went as it is: what it does to the credential is done before the client has it.
+    fn passed(
+        &self,
+        told: Told,
+        verdict: Verdict,
+        credential: Option<Credential>,
+        ending: Option<UnsafeRequest>,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        if let Some(credential) = credential {
+            self.shared.identifier.set_cookie(&credential, response.headers());
+        }
+        drop(ending);
+        let verdict = Verdict { forwarded: Some(response.status()), ..verdict };
+        self.finish(told, response, &verdict)
     }
 
     /// Sends the client's own request to the origin of its route. What the answer says to Larder alone is taken out of it.
@@ -74,7 +87,7 @@ impl<S: Inner> Proxy<S> {
 
     async fn written(self, mut visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
-        let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
+        let verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
         let pending = Pending::of(self.shared.clone(), &mut visit);
@@ -83,12 +96,7 @@ impl<S: Inner> Proxy<S> {
             Ok((response, said)) => {
                 purging.written(&self.shared, &said, &response);
                 pending.answered(response.status());
-                if let Some(credential) = credential {
-                    self.shared.identifier.set_cookie(&credential, response.headers());
-                }
-                drop(ending);
-                verdict.forwarded = Some(response.status());
-                self.finish(told, response, &verdict)
+                self.passed(told, verdict, credential, ending, response)
             }
             Err(error) => {
                 pending.failed(&error);
