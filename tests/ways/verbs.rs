@@ -131,3 +131,41 @@ async fn f4_refusals_and_purges_go_to_the_audit_log() {
         "no token in the log"
     );
 }
+
+#[tokio::test]
+async fn a_verb_that_names_nothing_readable_or_both_modes_is_refused_and_purges_nothing() {
+    let setting = Setting::new().await;
+    let page = tagged("stock");
+    setting.warm(&[&page, "/t/url"], &["acme"]).await;
+    for (fields, body) in [
+        (&[("Cache-Groups", "unquoted")][..], ""),
+        (&[("Surrogate-Key", "")], ""),
+        (&[("Cache-Tag", ",")], ""),
+        (&[("xkey-purge", "stock"), ("xkey-softpurge", "other")], ""),
+        (&[("xkey-softpurge", "other")], "{\"tags\": [\"stock\"]}"),
+    ] {
+        let refused = verb(&setting, "PURGE", "/t/url", fields, body).await;
+        assert_eq!(refused.status, 400, "{fields:?}: {}", refused.text());
+        assert!(
+            setting.is_kept(&page, "acme").await && setting.is_kept("/t/url", "acme").await,
+            "{fields:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_no_request_can_have_is_refused_and_one_in_another_spelling_is_purged() {
+    let setting = Setting::new().await;
+    let host = setting.larder.url("").replace("http://", "");
+    for path in ["/t/gr\u{f6}\u{df}e", "/t/%2e%2e/a", "/t/a%2fb"] {
+        let body = format!("{{\"urls\": [\"http://{host}{path}\"]}}");
+        let refused = setting.purge(OPS, &body).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.text());
+    }
+    let refused = setting.purge(OPS, "{\"urls\": [\"http://shop.example:0443/t/a\"]}").await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    setting.warm(&["/t/url"], &["acme"]).await;
+    let body = format!("{{\"urls\": [\"HTTP://{host}/t/url\"]}}");
+    assert_eq!(setting.purge(OPS, &body).await.status, 200);
+    assert!(!setting.is_kept("/t/url", "acme").await);
+}
