@@ -1,0 +1,76 @@
+//! What a fill is about: the job, the task that does it, the answer's head.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::cache::Leader;
+use crate::clock::Now;
+use crate::config::Caching;
+use crate::http::Body;
+use crate::key::CacheKey;
+use crate::policy::Reason;
+use crate::policy::decide::Wishes;
+use crate::proxy::identify::Generation;
+use crate::proxy::invalidation::Purging;
+use crate::proxy::keyed::Keyed;
+use crate::proxy::shared::Shared;
+
+/// What is to be fetched, for whom, and how it is kept.
+#[derive(Debug, Clone)]
+pub(in crate::proxy) struct Job {
+    pub(in crate::proxy) caching: Arc<Caching>,
+    pub(in crate::proxy) keyed: Arc<Keyed>,
+    /// The tags of the route.
+    pub(in crate::proxy) tags: Vec<Arc<str>>,
+    /// Where it is remembered that the answer could not be stored.
+    pub(in crate::proxy) uncacheable: CacheKey,
+    /// The head of the request to the origin.
+    pub(in crate::proxy) request: Parts,
+    pub(in crate::proxy) arrived: Now,
+    pub(in crate::proxy) wishes: Wishes,
+    pub(in crate::proxy) max_ttl: Option<Duration>,
+    pub(in crate::proxy) generation: Option<Generation>,
+    /// The stored response may not be used, nor its validator.
+    pub(in crate::proxy) whole: bool,
+    /// Whose entries the answer may purge, where the route lets any answer purge.
+    pub(in crate::proxy) purging: Option<Purging>,
+}
+
+/// The answer that may not be shared, for the one who led.
+pub(in crate::proxy) type Private = oneshot::Sender<Response<Body>>;
+
+/// The fields that tell variants apart, and the key of one.
+pub(super) type Variant = (Vec<HeaderName>, CacheKey);
+
+/// One fill under way.
+pub(in crate::proxy) struct FillTask<S> {
+    pub(in crate::proxy) shared: Arc<Shared>,
+    pub(in crate::proxy) inner: S,
+    pub(in crate::proxy) job: Arc<Job>,
+    pub(in crate::proxy) leader: Leader,
+    pub(in crate::proxy) private: Private,
+}
+
+/// An answer's head, and when it came.
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) requested: Now,
+    pub(super) received: Now,
+    /// Its end is that of the connection: nobody can say whether it is whole.
+    pub(super) close_delimited: bool,
+    /// The tags of the response, or why it cannot have them all.
+    pub(super) tags: Result<Vec<Arc<str>>, Reason>,
+}
+
+/// Which validators may confirm a stored response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strength {
+    Any,
+    /// After a soft purge something has changed: a weak entity tag, or a date, may not tell (RFC 9110 section 8.8.1).
+    Strong,
+}
