@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::Freshness;
+use crate::policy::surrogate::FOR_SURROGATES;
 
 /// A place in the purge log. Positions of one process only are compared here.
 pub type Position = u64;
@@ -47,6 +48,8 @@ pub struct StoredResponse {
     pub status: StatusCode,
     /// The fields, without connection-specific ones and without what Larder sets itself.
     pub fields: Box<[(HeaderName, HeaderValue)]>,
+    /// What the origin said to surrogates alone: no client gets it, and a 304 that does not repeat it leaves it in force.
+    pub aside: Box<[(HeaderName, HeaderValue)]>,
     /// The whole content.
     pub body: Bytes,
     /// When it is fresh.
@@ -82,10 +85,11 @@ impl StoredResponse {
         selectors: Selectors,
         wall_ms: u64,
     ) -> Self {
-        let fields = packed(headers);
+        let (fields, aside) = packed(headers);
         Self {
             status,
             fields,
+            aside,
             body,
             freshness,
             begun_at,
@@ -110,13 +114,23 @@ impl StoredResponse {
         map
     }
 
+    /// All fields, for an update by a 304: those that clients get, and what was said to surrogates alone.
+    pub fn all_fields(&self) -> HeaderMap {
+        let mut map = self.header_map();
+        for (name, value) in &self.aside {
+            map.append(name.clone(), value.clone());
+        }
+        map
+    }
+
     /// What it takes in memory, overhead included, in bytes; `key` is the length of its key.
     pub fn weight(&self, key: usize) -> u64 {
-        let fields: usize = self.fields.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
+        let all = || self.fields.iter().chain(&self.aside);
+        let fields: usize = all().map(|(n, v)| n.as_str().len() + v.len()).sum();
         let tags: usize = self.selectors.tags.iter().map(|t| t.len() + 16).sum();
         let numbers = (self.selectors.exact.len() + self.selectors.scopes.len()) * 8;
         let bytes = (self.body.len() + key + fields + tags + numbers) as u64;
-        bytes + OVERHEAD + FIELD_OVERHEAD * self.fields.len() as u64
+        bytes + OVERHEAD + FIELD_OVERHEAD * all().count() as u64
     }
 
     /// The position at which the fence last found it valid, from which it is judged.
@@ -130,9 +144,13 @@ impl StoredResponse {
     }
 }
 
-/// The fields with their values in one run of bytes of their own. The values that came off a connection are pieces of its
-/// read buffer: a clone of one would keep the whole buffer, many times what the entry is said to weigh.
-fn packed(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
+/// Fields as they are kept.
+type Fields = Box<[(HeaderName, HeaderValue)]>;
+
+/// The fields, and those for surrogates, with their values in one run of bytes of their own. The values that came off a
+/// connection are pieces of its read buffer: a clone of one would keep the whole buffer, many times what the entry is said
+/// to weigh.
+fn packed(headers: &HeaderMap) -> (Fields, Fields) {
     let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
     headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
     let mut all = all.freeze();
@@ -141,7 +159,8 @@ fn packed(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
         // The bytes of a valid value are valid.
         (name.clone(), own.unwrap_or_else(|_| HeaderValue::from_static("")))
     });
-    fields.collect()
+    let (aside, fields): (Vec<_>, Vec<_>) = fields.partition(|(name, _)| FOR_SURROGATES.contains(name));
+    (fields.into(), aside.into())
 }
 
 impl Entry {
@@ -172,7 +191,7 @@ mod tests {
     fn a_stored_head_does_not_keep_the_buffer_that_it_was_read_from() {
         let buffer = Bytes::from(vec![b'x'; 8192]);
         let mut headers = HeaderMap::new();
-        for (name, range) in [("etag", 0..3), ("x-a", 10..90), ("x-b", 0..0)] {
+        for (name, range) in [("etag", 0..3), ("surrogate-control", 3..6), ("x-a", 10..90), ("x-b", 0..0)] {
             headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
         }
         let freshness = Freshness {
@@ -184,11 +203,14 @@ mod tests {
             stale_if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         };
         let (status, body) = (StatusCode::OK, Bytes::new());
         let stored = StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
-        assert_eq!(stored.header_map(), headers);
+        assert_eq!(stored.all_fields(), headers);
+        headers.remove("surrogate-control");
+        assert_eq!(stored.header_map(), headers, "what is for surrogates is kept aside");
         drop(headers);
-        assert!(buffer.is_unique(), "8 KiB are kept for 83 bytes");
+        assert!(buffer.is_unique(), "8 KiB are kept for 86 bytes");
     }
 }

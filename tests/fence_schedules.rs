@@ -372,6 +372,7 @@ impl World {
             stale_if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         };
         let (headers, ticket) = (HeaderMap::new(), begun.ticket);
         let new =

@@ -110,6 +110,7 @@ impl World {
             stale_if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         };
         let (headers, selectors) = (HeaderMap::new(), self.selectors());
         let (at, ticket) = (begun.at, begun.ticket);

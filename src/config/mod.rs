@@ -48,6 +48,8 @@ pub struct Config {
     pub timed_purges: Vec<TimedPurge>,
     /// The folder for what outlives a restart.
     pub data_dir: Option<PathBuf>,
+    /// The fields that say before `Cache-Control` how Larder caches a response, in their order (RFC 9213).
+    pub target_fields: Vec<HeaderName>,
     /// What one client may cost.
     pub limits: Limits,
     /// The log of requests.

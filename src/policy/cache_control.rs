@@ -3,17 +3,19 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, PRAGMA};
+use http::{HeaderMap, HeaderName};
 
-use crate::http::fields::members;
+use super::field_names::field_names;
+use crate::http::fields::{list, members};
 
 /// The directives of a request or a response that Larder acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheControl {
     /// `no-store`.
     pub no_store: bool,
-    /// `no-cache`, with or without field names: with names it is taken as without (RFC 9111 section 5.2.2.4 allows it).
+    /// `no-cache` of the whole. In a response, one that names fields is not among the directives but in the list beside
+    /// them (RFC 9111 section 5.2.2.4).
     pub no_cache: bool,
     /// `private`, likewise (section 5.2.2.7).
     pub private: bool,
@@ -23,6 +25,10 @@ pub struct CacheControl {
     pub must_revalidate: bool,
     /// `proxy-revalidate`.
     pub proxy_revalidate: bool,
+    /// `must-understand` (section 5.2.2.3).
+    pub must_understand: bool,
+    /// `immutable` (RFC 8246).
+    pub immutable: bool,
     /// `only-if-cached`.
     pub only_if_cached: bool,
     /// `max-age`.
@@ -35,43 +41,39 @@ pub struct CacheControl {
     pub min_fresh: Option<Duration>,
     /// `stale-while-revalidate` (RFC 5861 section 3).
     pub stale_while_revalidate: Option<Duration>,
-    /// `stale-if-error` (RFC 5861 section 4).
+    /// `stale-if-error` (RFC 5861 section 4), of a request too.
     pub stale_if_error: Option<Duration>,
 }
 
 /// The largest delta-seconds (RFC 9111 section 1.2.2).
-const MAX_DELTA: u64 = 1 << 31;
+pub(super) const MAX_DELTA: u64 = 1 << 31;
 
 impl CacheControl {
-    /// Reads all `Cache-Control` lines of `headers`.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut directives = Self::default();
-        for line in headers.get_all(CACHE_CONTROL) {
-            directives.add(line.as_bytes());
-        }
-        directives
-    }
-
     /// Reads a request's directives; without `Cache-Control`, `Pragma: no-cache` counts (RFC 9111 section 5.4).
     pub fn of_request(headers: &HeaderMap) -> Self {
-        let mut directives = Self::of(headers);
+        let mut directives = Self::default();
+        for line in headers.get_all(CACHE_CONTROL) {
+            pairs(line.as_bytes()).for_each(|(name, value)| directives.directive(name, value));
+        }
         if !headers.contains_key(CACHE_CONTROL) {
-            directives.no_cache = headers
-                .get_all(PRAGMA)
-                .iter()
-                .any(|line| line.as_bytes().to_ascii_lowercase().windows(8).any(|w| w == b"no-cache"));
+            directives.no_cache =
+                list(headers, PRAGMA).any(|member| member.eq_ignore_ascii_case(b"no-cache"));
         }
         directives
     }
 
-    fn add(&mut self, line: &[u8]) {
-        for member in members(line) {
-            let (name, value) = match memchr::memchr(b'=', member) {
-                Some(at) => (&member[..at], Some(&member[at + 1..])),
-                None => (member, None),
-            };
-            self.directive(name.trim_ascii(), value.map(<[u8]>::trim_ascii));
+    /// Reads a response's directives, and the fields that `no-cache` and `private` name.
+    pub fn of_response(headers: &HeaderMap) -> (Self, Vec<HeaderName>) {
+        let (mut directives, mut named) = (Self::default(), Vec::new());
+        for line in headers.get_all(CACHE_CONTROL) {
+            for (name, value) in pairs(line.as_bytes()) {
+                match value.filter(|_| may_name_fields(name)).and_then(quoted).and_then(field_names) {
+                    Some(more) => named.extend(more),
+                    None => directives.directive(name, value),
+                }
+            }
         }
+        (directives, named)
     }
 
     fn directive(&mut self, name: &[u8], value: Option<&[u8]>) {
@@ -88,6 +90,10 @@ impl CacheControl {
             self.must_revalidate = true;
         } else if is("proxy-revalidate") {
             self.proxy_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
+        } else if is("immutable") {
+            self.immutable = true;
         } else if is("only-if-cached") {
             self.only_if_cached = true;
         } else if is("max-age") {
@@ -105,6 +111,24 @@ impl CacheControl {
             shortest(&mut self.stale_if_error, seconds(value));
         }
     }
+}
+
+/// The directives of a line: each name with its value, where it has one.
+fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    members(line).map(|member| match memchr::memchr(b'=', member) {
+        Some(at) => (member[..at].trim_ascii(), Some(member[at + 1..].trim_ascii())),
+        None => (member, None),
+    })
+}
+
+/// Whether a directive may be bounded to some fields.
+pub(super) fn may_name_fields(directive: &[u8]) -> bool {
+    [&b"no-cache"[..], b"private"].iter().any(|name| directive.eq_ignore_ascii_case(name))
+}
+
+/// What stands within quotes. A token, or a quote that is not closed, is no list of fields.
+fn quoted(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 fn shortest(slot: &mut Option<Duration>, value: Duration) {
@@ -125,18 +149,24 @@ fn seconds(value: Option<&[u8]>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+
+    fn response(line: &str) -> (CacheControl, Vec<HeaderName>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
+        CacheControl::of_response(&headers)
+    }
 
     fn read(line: &str) -> CacheControl {
-        let mut directives = CacheControl::default();
-        directives.add(line.as_bytes());
-        directives
+        response(line).0
     }
 
     #[test]
     fn directives_are_read_in_any_case_and_with_any_spacing() {
-        let cc = read(" Max-Age=60 , PRIVATE,no-cache=\"a, b\" ,, must-revalidate");
+        let cc = read(" Max-Age=60 , PRIVATE,no-cache ,, must-revalidate, Immutable, must-understand");
         assert_eq!(cc.max_age, Some(Duration::from_secs(60)));
         assert!(cc.private && cc.no_cache && cc.must_revalidate && !cc.no_store);
+        assert!(cc.immutable && cc.must_understand);
     }
 
     #[test]
@@ -160,11 +190,54 @@ mod tests {
         assert!(read("x=\"a\\\", b\", no-store").no_store);
     }
 
+    #[test]
+    fn rfc9111_5_2_2_4_no_cache_and_private_may_name_fields() {
+        let (cc, named) = response("no-cache=\"Set-Cookie, x-a\", PRIVATE=\"X-B\", max-age=60");
+        assert_eq!(named, ["set-cookie", "x-a", "x-b"]);
+        assert!(!cc.no_cache && !cc.private);
+        // The whole wins over a part.
+        let (cc, named) = response("private=\"x-a\", private");
+        assert!(cc.private && named == ["x-a"]);
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_7_what_is_no_list_of_fields_bounds_nothing() {
+        for bad in [
+            "no-cache=a",
+            "no-cache=\"\"",
+            "no-cache=\" , \"",
+            "no-cache=",
+            "no-cache=\"a b\"",
+            "no-cache=\"a",
+        ] {
+            let (cc, named) = response(bad);
+            assert!(cc.no_cache && named.is_empty(), "{bad}");
+        }
+        // Without these nobody could tell what the rest is, or for how long it holds.
+        for needed in ["Vary", "cache-control", "x-a, Content-Encoding"] {
+            assert!(response(&format!("private=\"{needed}\"")).0.private, "{needed}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_2_1_4_a_requests_no_cache_is_that_of_the_whole_and_pragma_stands_in_for_it() {
+        let ask = |fields: &[(&'static str, &'static str)]| {
+            let fields =
+                fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
+            CacheControl::of_request(&fields.collect()).no_cache
+        };
+        assert!(ask(&[("cache-control", "no-cache=\"a\"")]));
+        assert!(ask(&[("pragma", "x, No-Cache")]) && !ask(&[("pragma", "x-no-cache")]));
+        assert!(!ask(&[("pragma", "no-cache"), ("cache-control", "max-age=5")]), "section 5.4");
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(line: Vec<u8>) {
-            let mut directives = CacheControl::default();
-            directives.add(&line);
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                let headers: HeaderMap = [(CACHE_CONTROL, value.clone()), (PRAGMA, value)].into_iter().collect();
+                let _ = (CacheControl::of_request(&headers), CacheControl::of_response(&headers));
+            }
         }
     }
 }

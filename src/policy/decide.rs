@@ -105,21 +105,30 @@ fn with_stored(wishes: &Wishes, stored: &Freshness, validity: Validity, now: Now
     if wishes.max_age.is_some_and(|max| age > max) {
         return (Decision::Revalidate, Reason::ClientTtl);
     }
-    if asked.max_age.is_some_and(|max| age > max) && asked.max_stale.is_none() {
+    let staleness = validity.staleness(stored, now);
+    // RFC 8246 section 2: a reload (`max-age=0`) need not ask for what does not change while it is fresh.
+    let unchanging = stored.immutable && staleness.is_none();
+    if asked.max_age.is_some_and(|max| age > max) && !unchanging {
         return (Decision::Revalidate, Reason::RequestMaxAge);
     }
     let stale = if validity == Validity::Valid { Reason::Expired } else { Reason::SoftPurged };
-    match validity.staleness(stored, now) {
+    match staleness {
         None => fresh(asked, stored, now),
         Some(_) if stored.must_revalidate => (Decision::Revalidate, stale),
         Some(for_long) if asked.max_stale.is_some_and(|max| for_long <= max) => {
             (Decision::ServeStale { refresh: false }, Reason::MaxStale)
         }
-        Some(for_long) if for_long < stored.stale_while_revalidate && asked.min_fresh.is_none() => {
+        Some(for_long) if for_long < stored.stale_while_revalidate && !wants_fresh(asked) => {
             (Decision::ServeStale { refresh: true }, Reason::StaleWhileRevalidate)
         }
         Some(_) => (Decision::Revalidate, stale),
     }
+}
+
+/// A request with `min-fresh`, or with `max-age` but no `max-stale`, accepts no stale response (RFC 9111 sections 5.2.1.1 and
+/// 5.2.1.3).
+fn wants_fresh(asked: &CacheControl) -> bool {
+    asked.min_fresh.is_some() || asked.max_age.is_some() && asked.max_stale.is_none()
 }
 
 fn fresh(asked: &CacheControl, stored: &Freshness, now: Now) -> (Decision, Reason) {
@@ -130,12 +139,18 @@ fn fresh(asked: &CacheControl, stored: &Freshness, now: Now) -> (Decision, Reaso
     (Decision::Serve, Reason::Fresh)
 }
 
-/// Whether a stale response may stand in for an origin that failed (RFC 5861 section 4, RFC 9111 section 4.2.4).
-pub fn may_stand_in(stored: &Freshness, validity: Validity, now: Now) -> bool {
-    validity != Validity::Purged
-        && !stored.must_revalidate
+/// Whether a stale response may stand in for an origin that failed (RFC 5861 section 4, RFC 9111 section 4.2.4). A request
+/// may bound the window, or widen it for itself, but not past a purge.
+pub fn may_stand_in(asked: &CacheControl, stored: &Freshness, validity: Validity, now: Now) -> bool {
+    let own = stored.stale_if_error;
+    let window = match validity {
+        Validity::Valid => asked.stale_if_error.unwrap_or(own),
+        Validity::StaleSince(_) => asked.stale_if_error.map_or(own, |asked| asked.min(own)),
+        Validity::Purged => return false,
+    };
+    !stored.must_revalidate
         && !stored.no_cache
-        && validity.staleness(stored, now).is_none_or(|stale| stale < stored.stale_if_error)
+        && validity.staleness(stored, now).is_none_or(|stale| stale < window)
 }
 
 #[cfg(test)]
@@ -156,6 +171,7 @@ mod tests {
             stale_if_error: Duration::from_secs(100),
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         }
     }
 
@@ -176,9 +192,9 @@ mod tests {
     fn must_revalidate_is_never_served_stale() {
         let strict = Freshness { must_revalidate: true, ..stored(60) };
         assert_eq!(decision(CacheControl::default(), &strict, 60), Decision::Revalidate);
-        assert!(!may_stand_in(&strict, Validity::Valid, at(61)));
-        assert!(may_stand_in(&stored(60), Validity::Valid, at(61)));
-        assert!(!may_stand_in(&stored(60), Validity::Valid, at(160)));
+        assert!(!may_stand_in(&CacheControl::default(), &strict, Validity::Valid, at(61)));
+        assert!(may_stand_in(&CacheControl::default(), &stored(60), Validity::Valid, at(61)));
+        assert!(!may_stand_in(&CacheControl::default(), &stored(60), Validity::Valid, at(160)));
     }
 
     #[test]
@@ -186,7 +202,7 @@ mod tests {
         let wishes = Wishes::default();
         let verdict = decide(&wishes, Some((&stored(60), Validity::Purged)), at(1));
         assert_eq!(verdict, (Decision::Fetch, Reason::Purged));
-        assert!(!may_stand_in(&stored(60), Validity::Purged, at(1)));
+        assert!(!may_stand_in(&CacheControl::default(), &stored(60), Validity::Purged, at(1)));
     }
 
     #[test]
@@ -197,11 +213,11 @@ mod tests {
         assert_eq!(verdict(&stored(60), 20), Decision::ServeStale { refresh: true });
         assert_eq!(verdict(&stored(60), 29), Decision::ServeStale { refresh: true });
         assert_eq!(verdict(&stored(60), 30), Decision::Revalidate);
-        assert!(may_stand_in(&stored(60), soft, at(119)));
-        assert!(!may_stand_in(&stored(60), soft, at(120)));
+        assert!(may_stand_in(&CacheControl::default(), &stored(60), soft, at(119)));
+        assert!(!may_stand_in(&CacheControl::default(), &stored(60), soft, at(120)));
         let strict = Freshness { must_revalidate: true, ..stored(60) };
         assert_eq!(verdict(&strict, 20), Decision::Revalidate);
-        assert!(!may_stand_in(&strict, soft, at(20)));
+        assert!(!may_stand_in(&CacheControl::default(), &strict, soft, at(20)));
         // Expired before it was purged: stale since then.
         assert_eq!(verdict(&stored(5), 14), Decision::ServeStale { refresh: true });
         assert_eq!(verdict(&stored(5), 15), Decision::Revalidate);
@@ -240,15 +256,136 @@ mod tests {
         assert_eq!(decision(only, &stored(60), 75), Decision::Unsatisfiable);
     }
 
-    proptest::proptest! {
-        /// Never older than the lifetime plus what a directive or a window allows.
-        #[test]
-        fn what_is_served_is_never_older_than_allowed(lifetime in 0_u64..200, now in 0_u64..400, max_stale in 0_u64..100) {
-            let directives = CacheControl { max_stale: Some(Duration::from_secs(max_stale)), ..CacheControl::default() };
-            match decision(directives, &stored(lifetime), now) {
-                Decision::Serve => proptest::prop_assert!(now < lifetime || lifetime == 0 && now == 0),
-                Decision::ServeStale { .. } => proptest::prop_assert!(now <= lifetime + max_stale.max(10)),
-                _ => {}
+    #[test]
+    fn rfc9111_5_2_1_1_a_bound_on_the_age_holds_also_for_who_accepts_stale_answers() {
+        let s = |seconds| Some(Duration::from_secs(seconds));
+        let both = CacheControl { max_age: s(65), max_stale: s(30), ..CacheControl::default() };
+        assert_eq!(decision(both, &stored(60), 65), Decision::ServeStale { refresh: false });
+        assert_eq!(decision(both, &stored(60), 66), Decision::Revalidate);
+        // Without `max-stale` no stale one is wished for, not within a window either.
+        let alone = CacheControl { max_age: s(65), ..CacheControl::default() };
+        assert_eq!(decision(alone, &stored(60), 59), Decision::Serve);
+        assert_eq!(decision(alone, &stored(60), 61), Decision::Revalidate);
+    }
+
+    #[test]
+    fn rfc8246_2_a_reload_need_not_ask_for_what_is_immutable_while_it_is_fresh() {
+        let immutable = Freshness { immutable: true, ..stored(60) };
+        let with = |max_age, no_cache| CacheControl { max_age, no_cache, ..CacheControl::default() };
+        let reload = with(Some(Duration::ZERO), false);
+        assert_eq!(decision(reload, &immutable, 59), Decision::Serve);
+        assert_eq!(decision(reload, &stored(60), 59), Decision::Revalidate);
+        assert_eq!(decision(reload, &immutable, 60), Decision::Revalidate);
+        assert_eq!(decision(with(None, true), &immutable, 59), Decision::Revalidate);
+        let soft = Validity::StaleSince(Duration::from_secs(5));
+        let wishes = Wishes { directives: reload, ..Wishes::default() };
+        assert_eq!(decide(&wishes, Some((&immutable, soft)), at(6)).0, Decision::Revalidate);
+    }
+
+    #[test]
+    fn rfc5861_4_a_request_may_bound_and_widen_the_window_but_not_past_a_purge() {
+        let asked = |seconds| CacheControl {
+            stale_if_error: Some(Duration::from_secs(seconds)),
+            ..CacheControl::default()
+        };
+        let soft = Validity::StaleSince(Duration::from_secs(60));
+        for (seconds, validity, now, may) in [
+            (5, Validity::Valid, 64, true),
+            (5, Validity::Valid, 65, false),
+            (500, Validity::Valid, 559, true),
+            (500, soft, 160, false),
+            (500, Validity::Purged, 1, false),
+        ] {
+            let stands = may_stand_in(&asked(seconds), &stored(60), validity, at(now));
+            assert_eq!(stands, may, "{seconds} {validity:?} {now}");
+        }
+        let strict = Freshness { must_revalidate: true, ..stored(60) };
+        assert!(!may_stand_in(&asked(500), &strict, Validity::Valid, at(61)));
+    }
+
+    mod generated {
+        use super::*;
+        use proptest::option::of;
+        use proptest::prelude::*;
+
+        fn seconds() -> impl Strategy<Value = Duration> {
+            (0_u64..300).prop_map(Duration::from_secs)
+        }
+
+        prop_compose! {
+            fn freshness()(
+                (received, initial_age, lifetime, ends) in (seconds(), seconds(), of(seconds()), of(seconds())),
+                (stale_while_revalidate, stale_if_error) in (seconds(), seconds()),
+                (must_revalidate, no_cache, immutable) in any::<(bool, bool, bool)>(),
+            ) -> Freshness {
+                Freshness {
+                    received, initial_age, lifetime, ends, stale_while_revalidate, stale_if_error, must_revalidate, no_cache,
+                    immutable,
+                }
+            }
+        }
+
+        prop_compose! {
+            fn wishes()(
+                (no_store, no_cache, only_if_cached) in any::<(bool, bool, bool)>(),
+                (max_age, max_stale, min_fresh, stale_if_error) in
+                    (of(seconds()), of(seconds()), of(seconds()), of(seconds())),
+                bound in of(seconds()),
+            ) -> Wishes {
+                let directives = CacheControl {
+                    no_store: no_store && only_if_cached, no_cache, only_if_cached, max_age, max_stale, min_fresh, stale_if_error,
+                    ..CacheControl::default()
+                };
+                Wishes { directives, refresh: None, max_age: bound }
+            }
+        }
+
+        fn validity() -> impl Strategy<Value = Validity> {
+            prop_oneof![
+                4 => Just(Validity::Valid),
+                2 => seconds().prop_map(Validity::StaleSince),
+                1 => Just(Validity::Purged),
+            ]
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+            /// Never older than the lifetime plus what a directive or a window allows.
+            #[test]
+            fn what_is_served_is_never_older_than_allowed(
+                stored in freshness(), wishes in wishes(), validity in validity(), later in 0_u64..1_000,
+            ) {
+                let now = Now { mono: stored.received + Duration::from_secs(later), wall: Duration::ZERO };
+                let (asked, age) = (&wishes.directives, stored.initial_age + Duration::from_secs(later));
+                let expired = stored.lifetime.is_some_and(|lifetime| age >= lifetime)
+                    || stored.ends.is_some_and(|end| now.mono >= end);
+                let stale = validity.staleness(&stored, now);
+                let (verdict, _) = decide(&wishes, Some((&stored, validity)), now);
+                if let Decision::Serve | Decision::ServeStale { .. } = verdict {
+                    prop_assert!(validity != Validity::Purged && !stored.no_cache && !asked.no_cache);
+                    prop_assert!(wishes.max_age.is_none_or(|max| age <= max));
+                    let unchanging = stored.immutable && !expired && validity == Validity::Valid;
+                    prop_assert!(unchanging || asked.max_age.is_none_or(|max| age <= max));
+                }
+                match verdict {
+                    Decision::Serve => {
+                        prop_assert!(!expired);
+                        let left = stored.lifetime.map(|lifetime| lifetime - age);
+                        prop_assert!(asked.min_fresh.is_none_or(|min| left.is_none_or(|left| left >= min)));
+                    }
+                    Decision::ServeStale { .. } => {
+                        prop_assert!(!stored.must_revalidate);
+                        let most = stored.stale_while_revalidate.max(asked.max_stale.unwrap_or_default());
+                        prop_assert!(stale.unwrap() <= most);
+                    }
+                    _ => {}
+                }
+                if may_stand_in(asked, &stored, validity, now) {
+                    prop_assert!(!stored.must_revalidate && !stored.no_cache && validity != Validity::Purged);
+                    let most = stored.stale_if_error.max(asked.stale_if_error.unwrap_or_default());
+                    prop_assert!(stale.is_none_or(|stale| stale < most));
+                }
             }
         }
     }

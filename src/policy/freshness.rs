@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
-use super::cache_control::CacheControl;
+use super::date;
+use super::governing::Governing;
 use crate::clock::Now;
 
 /// A freshness lifetime, as a tier gives it.
@@ -38,6 +39,8 @@ pub struct Freshness {
     pub must_revalidate: bool,
     /// Whether it must be validated before every use (`no-cache`).
     pub no_cache: bool,
+    /// Whether it does not change while it is fresh, so that a reload need not ask (`immutable`, RFC 8246).
+    pub immutable: bool,
 }
 
 impl Freshness {
@@ -79,23 +82,24 @@ impl Freshness {
 pub fn origin_lifetime(
     status: StatusCode,
     headers: &HeaderMap,
-    cc: &CacheControl,
+    governing: &Governing,
     now: Now,
     heuristic: bool,
 ) -> Option<Duration> {
+    let cc = &governing.directives;
     if let Some(explicit) = cc.s_maxage.or(cc.max_age) {
         return Some(explicit);
     }
-    let date = date_value(headers, DATE.as_str()).unwrap_or(now.wall);
-    if headers.contains_key(EXPIRES) {
+    let date = date::of(headers, &DATE, now).unwrap_or(now.wall);
+    if governing.expires && headers.contains_key(EXPIRES) {
         // An invalid date, or several, means: expired already (RFC 9111 section 5.3).
-        let expires = single(headers, EXPIRES.as_str()).and_then(parse_date).unwrap_or_default();
+        let expires = date::of(headers, &EXPIRES, now).unwrap_or_default();
         return Some(expires.saturating_sub(date));
     }
     if !heuristic || !(heuristically_cacheable(status) || cc.public) {
         return None;
     }
-    let modified = date_value(headers, LAST_MODIFIED.as_str())?;
+    let modified = date::of(headers, &LAST_MODIFIED, now)?;
     Some((date.saturating_sub(modified) / 10).min(Duration::from_secs(86_400)))
 }
 
@@ -106,7 +110,7 @@ pub fn heuristically_cacheable(status: StatusCode) -> bool {
 
 /// corrected_initial_age (RFC 9111 section 4.2.3): the larger of the apparent age and `Age` plus the response delay.
 pub fn initial_age(headers: &HeaderMap, requested: Now, received: Now) -> Duration {
-    let apparent = date_value(headers, DATE.as_str()).map_or(Duration::ZERO, |d| {
+    let apparent = date::of(headers, &DATE, received).map_or(Duration::ZERO, |d| {
         // An HTTP date has no fractions: the comparison is made in whole seconds.
         Duration::from_secs(received.unix_seconds()).saturating_sub(d)
     });
@@ -114,28 +118,13 @@ pub fn initial_age(headers: &HeaderMap, requested: Now, received: Now) -> Durati
     let age = headers.get(AGE).and_then(|v| v.to_str().ok()).and_then(|v| {
         // Of a list the first member counts, and rubbish counts as nothing (RFC 9111 section 5.1).
         let first = v.split(',').next()?.trim();
-        first.bytes().all(|b| b.is_ascii_digit()).then(|| first.parse::<u64>().unwrap_or(1 << 31))
+        let number = !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit());
+        number.then(|| first.parse::<u64>().unwrap_or(1 << 31))
     });
     match age {
         Some(age) => apparent.max(Duration::from_secs(age.min(1 << 31)) + delay),
         None => apparent.max(delay),
     }
-}
-
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?.to_str().ok()?;
-    lines.next().is_none().then_some(first)
-}
-
-fn date_value(headers: &HeaderMap, name: &str) -> Option<Duration> {
-    single(headers, name).and_then(parse_date)
-}
-
-/// An HTTP date as the time since the Unix epoch.
-pub fn parse_date(text: &str) -> Option<Duration> {
-    let time = httpdate::parse_http_date(text.trim()).ok()?;
-    time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()
 }
 
 #[cfg(test)]
@@ -157,7 +146,8 @@ mod tests {
 
     fn lifetime(fields: &[(&'static str, &str)]) -> Option<u64> {
         let map = headers(fields);
-        origin_lifetime(StatusCode::OK, &map, &CacheControl::of(&map), now(0), true).map(|d| d.as_secs())
+        let governing = Governing::of(&map, &[], now(0));
+        origin_lifetime(StatusCode::OK, &map, &governing, now(0), true).map(|d| d.as_secs())
     }
 
     #[test]
@@ -191,6 +181,36 @@ mod tests {
     }
 
     #[test]
+    fn rfc9111_5_1_of_a_list_of_ages_the_first_counts_and_rubbish_counts_as_nothing() {
+        let age = |lines: &[&str]| {
+            let fields: Vec<_> = lines.iter().map(|line| ("age", *line)).collect();
+            initial_age(&headers(&fields), now(0), now(0)).as_secs()
+        };
+        assert_eq!((age(&["7200, 0"]), age(&["0", "7200"]), age(&["7200", "0"])), (7_200, 0, 7_200));
+        assert_eq!(age(&["99999999999999999999999"]), 1 << 31);
+        for rubbish in ["", "abc", "-7200", "7200.0", "\"7200\"", "7200;a=b"] {
+            assert_eq!(age(&[rubbish]), 0, "{rubbish}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_15_1_every_heuristically_cacheable_status_may_be_guessed_and_others_where_they_are_public() {
+        let public =
+            headers(&[("cache-control", "public"), ("last-modified", "Tue, 14 Nov 2023 22:03:20 GMT")]);
+        let plain = headers(&[("last-modified", "Tue, 14 Nov 2023 22:03:20 GMT")]);
+        let guess = |status: u16, map: &HeaderMap| {
+            let status = StatusCode::from_u16(status).unwrap();
+            origin_lifetime(status, map, &Governing::of(map, &[], now(0)), now(0), true).is_some()
+        };
+        for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501] {
+            assert!(guess(status, &plain), "{status}");
+        }
+        for status in [201, 202, 302, 303, 307, 400, 403, 500, 502, 503, 504, 599] {
+            assert!(!guess(status, &plain) && guess(status, &public), "{status}");
+        }
+    }
+
+    #[test]
     fn a_response_that_ends_at_midnight_is_stale_then_whatever_its_lifetime() {
         let freshness = Freshness {
             received: Duration::ZERO,
@@ -201,6 +221,7 @@ mod tests {
             stale_if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         };
         assert_eq!(freshness.remaining(now(10)), Some(Duration::from_secs(50)));
         assert_eq!(freshness.staleness(now(59)), None);

@@ -39,6 +39,7 @@ pub enum Reason {
     KeyTooLong,
     // Not stored by the answer.
     StatusNotStorable,
+    MustUnderstand,
     NoStore,
     Private,
     NoCache,
@@ -99,6 +100,7 @@ impl Reason {
         Self::Write,
         Self::KeyTooLong,
         Self::StatusNotStorable,
+        Self::MustUnderstand,
         Self::NoStore,
         Self::Private,
         Self::NoCache,
@@ -195,7 +197,14 @@ impl Reason {
             Self::Write => ("write", "an unsafe method: passed, and what it changed is purged"),
             Self::KeyTooLong => ("key-too-long", "the cache key would be longer than 64 KiB"),
             Self::StatusNotStorable => ("status", "this status is not stored unless the tier says so"),
-            Self::NoStore => ("no-store", "Cache-Control: no-store (RFC 9111 section 5.2.2.5)"),
+            Self::MustUnderstand => (
+                "must-understand",
+                "Cache-Control: must-understand, and Larder does not know the status (RFC 9111 section 5.2.2.3)",
+            ),
+            Self::NoStore => (
+                "no-store",
+                "no-store in the governing field: Cache-Control (RFC 9111 section 5.2.2.5) or one that takes its place",
+            ),
             Self::Private => ("private", "Cache-Control: private (RFC 9111 section 5.2.2.7)"),
             Self::NoCache => ("no-cache", "Cache-Control: no-cache (RFC 9111 section 5.2.2.4)"),
             Self::SetCookie => {

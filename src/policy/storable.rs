@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::cache_control::CacheControl;
 use super::freshness::{Freshness, Ttl, initial_age, origin_lifetime};
+use super::governing::Governing;
 use super::reason::Reason;
 use crate::clock::Now;
 use crate::http::fields::members;
@@ -60,21 +60,34 @@ pub struct Exchange<'a> {
     pub requested: Now,
     /// When the head of the response was received.
     pub received: Now,
+    /// The targeted fields that are looked at before `Cache-Control`, in their order (RFC 9213 section 2.2).
+    pub targets: &'a [HeaderName],
 }
 
-/// Whether the response may be stored: its freshness, or the reason why not.
-pub fn storable(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<Freshness, Reason> {
-    let cc = CacheControl::of(exchange.response);
+/// What may be stored of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storable {
+    /// For how long, and how it is used.
+    pub freshness: Freshness,
+    /// The fields that are neither stored nor shared.
+    pub withheld: Vec<HeaderName>,
+}
+
+/// Whether the response may be stored, and what of it, or the reason why not.
+pub fn storable(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<Storable, Reason> {
+    let mut governing = Governing::of(exchange.response, exchange.targets, exchange.received);
     status_allows(exchange, rules)?;
-    fields_allow(exchange, &cc, rules)?;
+    understood(exchange.status, &mut governing)?;
+    fields_allow(exchange, &governing, rules)?;
     let lifetime = match rules.ttl {
-        Ttl::Origin => Some(own_lifetime(exchange, &cc)?),
+        Ttl::Origin => Some(own_lifetime(exchange, &governing)?),
         // The tier's time runs from now, so the age that the answer already has is added.
         Ttl::Fixed(ttl) => Some(ttl + age_of(exchange)),
         Ttl::UntilPurged => None,
     };
     let by_origin = matches!(rules.ttl, Ttl::Origin);
-    Ok(Freshness {
+    let cc = &governing.directives;
+    let freshness = Freshness {
         received: exchange.received.mono,
         initial_age: age_of(exchange),
         lifetime,
@@ -84,11 +97,34 @@ pub fn storable(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<Freshness
             .filter(|_| by_origin)
             .unwrap_or(rules.stale_while_revalidate),
         stale_if_error: cc.stale_if_error.filter(|_| by_origin).unwrap_or(rules.stale_if_error),
-        // On a tier with a ttl the origin's lifetime is replaced, and with it what hangs on that lifetime.
+        // On a tier with a ttl the origin's lifetime is replaced, and with it what hangs on that lifetime. `s-maxage` says
+        // `proxy-revalidate` too (RFC 9111 section 5.2.2.10).
         must_revalidate: by_origin && (cc.must_revalidate || cc.proxy_revalidate || cc.s_maxage.is_some()),
         no_cache: by_origin && cc.no_cache,
-    })
+        immutable: by_origin && cc.immutable,
+    };
+    Ok(Storable { freshness, withheld: governing.withheld })
 }
+
+/// RFC 9111 section 5.2.2.3: with `must-understand`, a status that is understood may be stored in spite of `no-store`, and
+/// no other status in any case.
+fn understood(status: StatusCode, governing: &mut Governing) -> Result<(), Reason> {
+    if !governing.directives.must_understand {
+        return Ok(());
+    }
+    if !UNDERSTOOD.contains(&status.as_u16()) {
+        return Err(Reason::MustUnderstand);
+    }
+    governing.directives.no_store = false;
+    Ok(())
+}
+
+/// The final statuses of RFC 9110 section 15 but 206 and 304, which are no whole answers, and of RFC 6585 and RFC 7725.
+const UNDERSTOOD: [u16; 45] = [
+    200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407,
+    408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 428, 429, 431, 451, 500, 501, 502, 503,
+    504, 505, 511,
+];
 
 fn age_of(exchange: &Exchange<'_>) -> Duration {
     initial_age(exchange.response, exchange.requested, exchange.received)
@@ -96,8 +132,9 @@ fn age_of(exchange: &Exchange<'_>) -> Duration {
 
 fn status_allows(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<(), Reason> {
     let status = exchange.status;
-    // RFC 9111 section 3.3: parts are combined by nobody here yet, so they are not stored.
-    if status == StatusCode::PARTIAL_CONTENT || exchange.response.contains_key(CONTENT_RANGE) {
+    // RFC 9111 section 3.3: parts are combined by nobody here yet, so they are not stored. `Content-Range` in an answer of
+    // another kind means nothing (RFC 9110 section 14.4).
+    if status == StatusCode::PARTIAL_CONTENT {
         return Err(Reason::Partial);
     }
     if status.is_informational() || status == StatusCode::NOT_MODIFIED {
@@ -109,8 +146,9 @@ fn status_allows(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<(), Reas
     if usual || rules.status_named || by_origin { Ok(()) } else { Err(Reason::StatusNotStorable) }
 }
 
-fn fields_allow(exchange: &Exchange<'_>, cc: &CacheControl, rules: &StoreRules) -> Result<(), Reason> {
+fn fields_allow(exchange: &Exchange<'_>, governing: &Governing, rules: &StoreRules) -> Result<(), Reason> {
     let by_origin = matches!(rules.ttl, Ttl::Origin);
+    let cc = &governing.directives;
     let overrides = rules.overrides;
     if cc.no_store && !overrides.no_store {
         return Err(Reason::NoStore);
@@ -124,7 +162,9 @@ fn fields_allow(exchange: &Exchange<'_>, cc: &CacheControl, rules: &StoreRules) 
     if is_event_stream(exchange.response) {
         return Err(Reason::EventStream);
     }
-    if exchange.response.contains_key(SET_COOKIE) && !overrides.set_cookie && !rules.keep_set_cookie {
+    let shows_cookie =
+        exchange.response.contains_key(SET_COOKIE) && !governing.withheld.contains(&SET_COOKIE);
+    if shows_cookie && !overrides.set_cookie && !rules.keep_set_cookie {
         return Err(Reason::SetCookie);
     }
     vary_allows(exchange.response, overrides)?;
@@ -159,10 +199,12 @@ fn vary_allows(response: &HeaderMap, overrides: Overrides) -> Result<(), Reason>
     Ok(())
 }
 
-fn own_lifetime(exchange: &Exchange<'_>, cc: &CacheControl) -> Result<Duration, Reason> {
+fn own_lifetime(exchange: &Exchange<'_>, governing: &Governing) -> Result<Duration, Reason> {
+    let cc = &governing.directives;
     // A guess is for what is evidently public: whoever sent a cookie may have got an answer of their own.
     let heuristic = cc.public || !exchange.request.contains_key(COOKIE);
-    let lifetime = origin_lifetime(exchange.status, exchange.response, cc, exchange.received, heuristic);
+    let lifetime =
+        origin_lifetime(exchange.status, exchange.response, governing, exchange.received, heuristic);
     // What asks for validation before every use may be stored without a lifetime.
     lifetime.or(cc.no_cache.then_some(Duration::ZERO)).ok_or(Reason::NoFreshness)
 }
@@ -200,7 +242,7 @@ mod tests {
         status: u16,
         response: &[(&str, &str)],
         rules: StoreRules,
-    ) -> Result<Freshness, Reason> {
+    ) -> Result<Storable, Reason> {
         let now = Now { mono: Duration::from_secs(10), wall: Duration::from_secs(1_700_000_000) };
         let exchange = Exchange {
             request: &map(request),
@@ -208,6 +250,7 @@ mod tests {
             response: &map(response),
             requested: now,
             received: now,
+            targets: &[HeaderName::from_static("cdn-cache-control")],
         };
         storable(&exchange, &rules)
     }
@@ -224,7 +267,6 @@ mod tests {
             ("vary", "Accept, Cookie", Reason::VaryCookie),
             ("vary", "AUTHORIZATION", Reason::VaryAuthorization),
             ("vary", "*", Reason::VaryStar),
-            ("content-range", "bytes 0-1/2", Reason::Partial),
             ("content-type", "Text/Event-Stream; charset=utf-8", Reason::EventStream),
         ] {
             assert_eq!(verdict(&[], 200, &[(field, value)], rules(FIXED)), Err(reason), "{field}: {value}");
@@ -251,8 +293,8 @@ mod tests {
     #[test]
     fn a_tier_with_a_ttl_replaces_the_lifetime_of_the_origin() {
         let fresh = verdict(&[], 200, &[("cache-control", "max-age=1")], rules(FIXED)).unwrap();
-        assert_eq!(fresh.lifetime, Some(Duration::from_secs(300)));
-        assert_eq!(verdict(&[], 200, &[], rules(Ttl::UntilPurged)).unwrap().lifetime, None);
+        assert_eq!(fresh.freshness.lifetime, Some(Duration::from_secs(300)));
+        assert_eq!(verdict(&[], 200, &[], rules(Ttl::UntilPurged)).unwrap().freshness.lifetime, None);
     }
 
     #[test]
@@ -273,5 +315,164 @@ mod tests {
         let cookie = [("cookie", "session=1")];
         assert_eq!(verdict(&cookie, 200, &modified, rules(Ttl::Origin)), Err(Reason::NoFreshness));
         assert!(verdict(&cookie, 200, &[("cache-control", "max-age=60")], rules(Ttl::Origin)).is_ok());
+    }
+
+    #[test]
+    fn rfc9110_14_4_a_content_range_in_an_answer_of_another_kind_means_nothing() {
+        let range = [("content-range", "bytes 0-1/2"), ("cache-control", "max-age=60")];
+        for ttl in [FIXED, Ttl::Origin] {
+            assert!(verdict(&[], 200, &range, rules(ttl)).is_ok());
+            assert_eq!(verdict(&[], 206, &range, rules(ttl)), Err(Reason::Partial));
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_3_must_understand_stores_what_is_understood_and_nothing_else() {
+        let both = [("cache-control", "max-age=60, no-store, must-understand")];
+        let alone = [("cache-control", "max-age=60, must-understand")];
+        for ttl in [FIXED, Ttl::Origin] {
+            assert!(verdict(&[], 200, &both, rules(ttl)).is_ok());
+            let named = StoreRules { status_named: true, ..rules(ttl) };
+            for status in [299, 599] {
+                assert_eq!(verdict(&[], status, &both, named), Err(Reason::MustUnderstand));
+                assert_eq!(verdict(&[], status, &alone, named), Err(Reason::MustUnderstand));
+            }
+        }
+        let lenient = Overrides { no_store: true, ..Overrides::default() };
+        let named = StoreRules { status_named: true, overrides: lenient, ..rules(FIXED) };
+        assert_eq!(verdict(&[], 599, &both, named), Err(Reason::MustUnderstand));
+        assert!(verdict(&[], 599, &[("cache-control", "max-age=60")], named).is_ok());
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_4_fields_that_are_named_are_withheld_and_forbid_nothing() {
+        let cookie = ("set-cookie", "a=b");
+        for directive in ["no-cache", "private"] {
+            let named = format!("max-age=60, {directive}=\"Set-Cookie, x-a\"");
+            for ttl in [FIXED, Ttl::Origin] {
+                let allowed = verdict(&[], 200, &[("cache-control", &named), cookie], rules(ttl)).unwrap();
+                assert_eq!(allowed.withheld, ["set-cookie", "x-a"], "{directive}");
+                assert!(!allowed.freshness.no_cache);
+                let other = format!("max-age=60, {directive}=\"x-a\"");
+                let refused = verdict(&[], 200, &[("cache-control", &other), cookie], rules(ttl));
+                assert_eq!(refused, Err(Reason::SetCookie));
+            }
+            let open = format!("max-age=60, {directive}=\"Set-Cookie");
+            assert!(verdict(&[], 200, &[("cache-control", &open), cookie], rules(FIXED)).is_err());
+        }
+        assert!(
+            verdict(&[], 200, &[("cache-control", "no-cache")], rules(Ttl::Origin))
+                .unwrap()
+                .freshness
+                .no_cache
+        );
+    }
+
+    #[test]
+    fn rfc9213_2_2_a_targeted_field_takes_the_place_of_cache_control_and_expires() {
+        let cc = ("cache-control", "private, no-store, must-revalidate, max-age=1");
+        let expires = ("expires", "0");
+        let cdn = |value| verdict(&[], 200, &[("cdn-cache-control", value), cc, expires], rules(Ttl::Origin));
+        let fresh = cdn("max-age=60").unwrap().freshness;
+        assert!(fresh.lifetime == Some(Duration::from_secs(60)) && !fresh.must_revalidate);
+        assert_eq!(cdn("none"), Err(Reason::NoFreshness));
+        assert_eq!(cdn("max-age=\"60\""), Err(Reason::NoStore), "invalid: as if it were not there");
+        for (value, reason) in [("no-store", Reason::NoStore), ("private", Reason::Private)] {
+            for ttl in [FIXED, Ttl::Origin] {
+                let said = [("cdn-cache-control", value), ("cache-control", "max-age=60")];
+                assert_eq!(verdict(&[], 200, &said, rules(ttl)), Err(reason), "{value}");
+            }
+        }
+        assert!(cdn("no-cache").unwrap().freshness.no_cache);
+        assert!(verdict(&[], 200, &[("cdn-cache-control", "max-age=1"), cc], rules(FIXED)).is_ok());
+    }
+
+    #[test]
+    fn edge_architecture_2_2_surrogate_control_and_then_x_accel_expires_come_before_cache_control() {
+        let cc = ("cache-control", "no-store");
+        let said = |fields: &[(&str, &str)]| {
+            verdict(&[], 200, fields, rules(Ttl::Origin))
+                .map(|allowed| allowed.freshness.lifetime.unwrap().as_secs())
+        };
+        assert_eq!(said(&[("surrogate-control", "max-age=60"), ("x-accel-expires", "5"), cc]), Ok(60));
+        assert_eq!(said(&[("surrogate-control", "max-age=60;other"), ("x-accel-expires", "5"), cc]), Ok(5));
+        assert_eq!(said(&[("surrogate-control", "content=\"ESI/1.0\""), cc]), Err(Reason::NoStore));
+        let fresh = ("cache-control", "max-age=60");
+        assert_eq!(said(&[("surrogate-control", "no-store"), fresh]), Err(Reason::NoStore));
+        assert_eq!(said(&[("x-accel-expires", "0"), fresh]), Err(Reason::NoStore));
+        assert_eq!(said(&[("x-accel-expires", "off"), fresh]), Ok(60));
+        let window =
+            verdict(&[], 200, &[("surrogate-control", "max-age=60+30")], rules(Ttl::Origin)).unwrap();
+        assert_eq!(window.freshness.stale_while_revalidate, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_10_s_maxage_says_proxy_revalidate_and_5861_windows_are_the_origins_on_its_tier() {
+        let said = |value: &str| {
+            verdict(&[], 200, &[("cache-control", value)], rules(Ttl::Origin)).unwrap().freshness
+        };
+        assert!(said("s-maxage=60").must_revalidate && said("max-age=60, proxy-revalidate").must_revalidate);
+        let window = said("max-age=60, stale-while-revalidate=5, stale-if-error=7");
+        assert!(!window.must_revalidate && !window.immutable);
+        assert_eq!(window.stale_while_revalidate, Duration::from_secs(5));
+        assert_eq!(window.stale_if_error, Duration::from_secs(7));
+        assert!(said("max-age=60, immutable").immutable);
+    }
+
+    #[test]
+    fn rfc9111_3_a_response_is_stored_only_with_a_lifetime_of_its_own_or_a_guess() {
+        let said =
+            |status, fields: &[(&str, &str)]| verdict(&[], status, fields, rules(Ttl::Origin)).map(drop);
+        for status in [200, 302, 404, 500, 599] {
+            assert!(said(status, &[("cache-control", "max-age=60")]).is_ok(), "{status}");
+            assert_eq!(said(status, &[]), Err(Reason::NoFreshness), "{status}");
+        }
+        for status in [101, 103, 304] {
+            assert_eq!(said(status, &[("cache-control", "max-age=60")]), Err(Reason::StatusNotStorable));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_decision_panic(
+            fields in proptest::collection::vec((0_usize..14, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..48)), 0..10),
+            status in 100_u16..1000,
+            ttl in 0_u64..3,
+            wall: u64,
+        ) {
+            const NAMES: [&str; 14] = [
+                "cache-control", "cdn-cache-control", "surrogate-control", "x-accel-expires", "expires", "date", "age",
+                "last-modified", "pragma", "vary", "set-cookie", "content-range", "authorization", "content-type",
+            ];
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    headers.append(HeaderName::from_static(NAMES[*name]), value);
+                }
+            }
+            let now = Now { mono: Duration::from_secs(10), wall: Duration::from_secs(wall) };
+            let exchange = Exchange {
+                request: &headers,
+                status: StatusCode::from_u16(status).unwrap(),
+                response: &headers,
+                requested: now,
+                received: now,
+                targets: &[HeaderName::from_static("cdn-cache-control")],
+            };
+            let ttl = [Ttl::Origin, FIXED, Ttl::UntilPurged][ttl as usize];
+            let wishes = crate::policy::decide::Wishes {
+                directives: crate::policy::CacheControl::of_request(&headers),
+                ..Default::default()
+            };
+            let later = Now { mono: Duration::from_secs(1 << 33), wall: Duration::from_secs(wall) };
+            if let Ok(allowed) = storable(&exchange, &rules(ttl)) {
+                for validity in [crate::policy::Validity::Valid, crate::policy::Validity::StaleSince(now.mono)] {
+                    let stored = Some((&allowed.freshness, validity));
+                    let _ = crate::policy::decide(&wishes, stored, now);
+                    let _ = crate::policy::decide(&wishes, stored, later);
+                }
+                let _ = allowed.freshness.useless_after();
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::fill::{FillTask, Job};
+use super::fill::{FillTask, Job, Own};
 use super::invalidation::Purging;
 use super::keyed::route_tags;
 use super::origin::Upstream;
@@ -31,8 +31,8 @@ use crate::stored::{Position, StoredResponse};
 /// How many fills a request waits for at most: one that proves purged, one for other variants, one more.
 const ROUNDS: usize = 3;
 
-/// The answer that could not be shared, for the request whose fill fetched it.
-type Private = oneshot::Receiver<Response<Body>>;
+/// What only the request gets whose fill fetched it.
+type Private = oneshot::Receiver<Own>;
 
 /// What a request fetches, and what it may fall back on.
 struct Errand {
@@ -66,7 +66,7 @@ impl<S: Inner> Proxy<S> {
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
         if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
             let (job, _) = self.job(visit, plan);
-            let (private, _) = oneshot::channel();
+            let private = None;
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
             tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
         }
@@ -113,14 +113,13 @@ impl<S: Inner> Proxy<S> {
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
-            let (fill, private) = self.attach(&errand.job, variant.as_ref(), want);
-            let led = private.is_some();
+            let (fill, mut private) = self.attach(&errand.job, variant.as_ref(), want);
             match fill.outcome().await {
-                Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, led) {
+                Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, private.as_mut()) {
                     Ok(response) => return response,
                     Err(other) => variant = other.or(variant),
                 },
-                Outcome::Stored(kept) => match self.stored(&errand, &kept, led) {
+                Outcome::Stored(kept) => match self.stored(&errand, &kept, private.as_mut()) {
                     Ok(response) => return response,
                     Err(other) => variant = other.or(variant),
                 },
@@ -145,6 +144,7 @@ impl<S: Inner> Proxy<S> {
                 let (private, receiver) = oneshot::channel();
                 let fill = leader.fill();
                 let (shared, inner, job) = (self.shared.clone(), self.inner.clone(), job.clone());
+                let private = Some(private);
                 tokio::spawn(FillTask { shared, inner, job, leader, private }.run());
                 (fill, Some(receiver))
             }
@@ -158,7 +158,7 @@ impl<S: Inner> Proxy<S> {
         errand: &Errand,
         fill: &Fill,
         head: &SharedHead,
-        led: bool,
+        private: Option<&mut Private>,
     ) -> Result<Response<Body>, Option<CacheKey>> {
         errand.is_own_variant(&head.vary, head.variant.as_ref())?;
         if !self.is_current(fill, head, errand.since) {
@@ -169,7 +169,7 @@ impl<S: Inner> Proxy<S> {
         let word = if plan.asked.wishes.refresh.is_some() { XCache::Refresh } else { XCache::Miss };
         let mut verdict = plan.verdict(word, errand.reason, Source::Origin);
         verdict.stored = head.stored;
-        verdict.collapsed = !led;
+        verdict.collapsed = private.is_none();
         verdict.forwarded = Some(head.status);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = head.status;
@@ -177,6 +177,7 @@ impl<S: Inner> Proxy<S> {
         if errand.visit.parts.method != Method::HEAD {
             *response.body_mut() = Body::wrap(reader);
         }
+        self.add_own_fields(errand, private, &mut response);
         Ok(self.finish(self.told(&errand.visit), response, &verdict))
     }
 
@@ -189,7 +190,12 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// The stored response that the fill came out with: validated, or brought by another fill meanwhile.
-    fn stored(&self, errand: &Errand, kept: &Kept, led: bool) -> Result<Response<Body>, Option<CacheKey>> {
+    fn stored(
+        &self,
+        errand: &Errand,
+        kept: &Kept,
+        private: Option<&mut Private>,
+    ) -> Result<Response<Body>, Option<CacheKey>> {
         errand.is_own_variant(&kept.vary, kept.variant.as_ref())?;
         if self.shared.cache.check(&kept.response) != Validity::Valid {
             return Err(None);
@@ -198,9 +204,26 @@ impl<S: Inner> Proxy<S> {
         let (word, source) =
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
         let mut verdict = errand.plan.verdict(word, kept.how, source);
-        verdict.collapsed = !led;
+        verdict.collapsed = private.is_none();
         verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
-        Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))
+        let mut response = self.serve(&errand.visit, &kept.response, &verdict, self.shared.now());
+        self.add_own_fields(errand, private, &mut response);
+        Ok(response)
+    }
+
+    /// The fields of a shared answer that only the one who led gets: and only where the origin was asked what the client
+    /// asked. An anonymous fill's `Set-Cookie` must not take the place of the client's session.
+    fn add_own_fields(&self, errand: &Errand, private: Option<&mut Private>, response: &mut Response<Body>) {
+        if errand.says_less {
+            return;
+        }
+        let Some(Ok(Own::Fields(fields))) = private.map(oneshot::Receiver::try_recv) else { return };
+        if let Some(credential) = self.shared.identifier.credential(&errand.visit.parts) {
+            self.shared.identifier.set_cookie(&credential, &fields);
+        }
+        for (name, value) in &fields {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
     }
 
     /// The answer may not be shared: a stale one stands in for a failure, the one whose request it was gets it, everybody
@@ -221,7 +244,7 @@ impl<S: Inner> Proxy<S> {
             Some(private) if !errand.says_less => private.await.ok(),
             _ => None,
         };
-        let Some(mut response) = own else {
+        let Some(Own::Answer(mut response)) = own else {
             return self.pass(errand.visit, why, errand.plan.asked.denied).await;
         };
         let mut verdict = errand.plan.verdict(XCache::Bypass, why, Source::Origin);
@@ -249,7 +272,7 @@ impl<S: Inner> Proxy<S> {
         let now = self.shared.now();
         let old = errand.old.as_ref()?;
         let validity = self.shared.cache.check_for(old, errand.visit.causer());
-        if !may_stand_in(&old.freshness, validity, now) {
+        if !may_stand_in(&errand.job.wishes.directives, &old.freshness, validity, now) {
             return None;
         }
         let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);

@@ -18,6 +18,7 @@ use super::sanitize::{Sanitized, forwarded, forwarded_shared};
 use crate::config::{Caching, Share, Ttl, VaryOn};
 use crate::http::{cookies, fields, query};
 use crate::identity::Kind;
+use crate::policy::surrogate::DEVICE;
 use crate::policy::vary;
 
 /// Fields that may reach the origin on a tier with a `ttl` though they are not in the key, because Larder gives their
@@ -80,9 +81,27 @@ pub(super) fn fill_request(
     FillRequest { parts, says_less }
 }
 
+const SURROGATE_CAPABILITY: http::HeaderName = http::HeaderName::from_static("surrogate-capability");
+
+/// Tells the origin that a surrogate asks, and by which name it is spoken to (Edge Architecture Specification, section
+/// 2.1). Only at the moment of sending: variants are told apart by what the client said.
+pub(super) fn announce(headers: &mut HeaderMap) {
+    let capability = format!("{DEVICE}=\"Surrogate/1.0\"");
+    if let Ok(capability) = HeaderValue::try_from(capability) {
+        headers.append(SURROGATE_CAPABILITY, capability);
+    }
+}
+
 /// Fields that a fill leaves out or words anew without asking for anything else.
-const SAME_MEANING: [http::HeaderName; 6] =
-    [ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, HOST, PRAGMA, super::wishes::CHOICE];
+const SAME_MEANING: [http::HeaderName; 7] = [
+    ACCEPT_ENCODING,
+    CACHE_CONTROL,
+    CONTENT_LENGTH,
+    HOST,
+    PRAGMA,
+    SURROGATE_CAPABILITY,
+    super::wishes::CHOICE,
+];
 
 /// Whether the client's request says something that the fill's does not: a credential, a field, a parameter.
 fn says_less(client: &Parts, fill: &Parts, caching: &Caching, keyed: &Keyed) -> bool {

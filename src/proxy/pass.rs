@@ -17,6 +17,7 @@ use super::write::Pending;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::policy::Reason;
+use crate::policy::surrogate::FOR_SURROGATES;
 
 impl<S: Inner> Proxy<S> {
     /// Passes the request through as it is, and the answer back; neither read nor stored.
@@ -67,6 +68,9 @@ impl<S: Inner> Proxy<S> {
         parts.extensions.insert(Upstream(route.origin));
         let mut response = self.inner.send(Request::from_parts(parts, body)).await?;
         let said = tags::take(response.headers_mut());
+        for name in &FOR_SURROGATES {
+            response.headers_mut().remove(name);
+        }
         Ok((response, said))
     }
 

@@ -1,12 +1,13 @@
 //! The last step: an answer with `Cache-Status` (RFC 9211), `X-Cache`, `Age` and `Via`.
 
-use http::header::{AGE, CONTENT_LENGTH, ETAG, LAST_MODIFIED, VIA};
+use http::header::{AGE, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::clock::Now;
 use crate::http::Body;
 use crate::key::CacheKey;
-use crate::policy::{Reason, validation};
+use crate::policy::Reason;
+use crate::policy::validation::{self, Validators};
 use crate::stored::StoredResponse;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -199,10 +200,10 @@ pub(super) fn from_stored(
     now: Now,
 ) -> Response<Body> {
     let mut headers = stored.header_map();
-    let etag = stored.field(&ETAG);
-    let modified = stored.field(&LAST_MODIFIED);
-    let ok = stored.status == StatusCode::OK;
-    let unchanged = ok && validation::not_modified(request, etag, modified);
+    let conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
+    let unchanged = conditional
+        && stored.status == StatusCode::OK
+        && validation::not_modified(request, Validators::of(|name| stored.field(name)), now);
     headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
     let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));

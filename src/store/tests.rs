@@ -46,6 +46,7 @@ fn entry(size: usize, lifetime: u64) -> Entry {
         stale_if_error: Duration::ZERO,
         must_revalidate: false,
         no_cache: false,
+        immutable: false,
     };
     let body = Bytes::from(vec![0; size]);
     Entry::Response(Arc::new(StoredResponse::new(

@@ -380,6 +380,7 @@ impl World {
             stale_if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
+            immutable: false,
         };
         let mut headers = HeaderMap::new();
         if varies {

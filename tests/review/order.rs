@@ -43,6 +43,7 @@ fn response(begun: Begun, body: &'static str) -> Arc<StoredResponse> {
         stale_if_error: Duration::ZERO,
         must_revalidate: false,
         no_cache: false,
+        immutable: false,
     };
     let selectors =
         Coverage { owner: &OWNER, authority: "shop", target: "/page", route: "page", store: 0, key: &key() }

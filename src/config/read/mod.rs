@@ -181,6 +181,7 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
         clear_cache,
         timed_purges: timed::read(raw, cx),
         data_dir: raw.data_dir.get().map(|name| files::resolve(name, cx)),
+        target_fields: servers::target_fields(raw, cx)?,
         limits: servers::limits(raw, cx)?,
         log: servers::log(raw, cx)?,
     })

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::{HeaderName, header};
+
 use super::super::tree::Pos;
 use super::super::{Admin, Listener, Origin, Tls, Token};
 use super::section::{At, Slot};
 use super::short_words::ScalarOr;
 use super::words::{HostMode, LogFormat, RawConfig, RawListener, RawOrigin, RawToken};
 use super::{Cx, Limits, Log, files, section_or_default};
+use crate::http::fields::is_of_the_way;
+use crate::policy::surrogate::FOR_SURROGATES;
 
 /// The clients' listeners, at least one.
 pub(super) fn listeners(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Listener>> {
@@ -122,6 +126,31 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
     };
     let entry = |entry: &super::collections::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);
     Some(named.0.iter().filter_map(entry).collect())
+}
+
+/// The targeted fields, in their order.
+pub(super) fn target_fields(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<HeaderName>> {
+    const MOST: usize = 8;
+    let list = &raw.target_fields.get()?.0;
+    let mut names: Vec<HeaderName> = Vec::new();
+    for item in list {
+        let name = &item.value.0;
+        let wrong = if names.contains(name) {
+            Some(format!("`{name}` is there twice"))
+        } else if [header::CACHE_CONTROL, header::EXPIRES].contains(name) || FOR_SURROGATES.contains(name) {
+            Some(format!("`{name}` has a meaning of its own: it is looked at after the targeted fields"))
+        } else {
+            is_of_the_way(name).then(|| format!("`{name}` speaks of one connection, not of a response"))
+        };
+        match wrong {
+            Some(message) => cx.error(item.pos, message, "name fields like `CDN-Cache-Control`, each once"),
+            None => names.push(name.clone()),
+        }
+    }
+    if let Some(beyond) = list.get(MOST) {
+        cx.error(beyond.pos, format!("there are more than {MOST} targeted fields"), "name fewer");
+    }
+    Some(names)
 }
 
 /// The limits.

@@ -69,6 +69,9 @@ section! {
     languages: OneOrMany<Language> = optional "none";
     /// The time zone of `vary_on: [date]`.
     time_zone: Zone = default "UTC";
+    /// Fields that take the place of `Cache-Control` and `Expires` for Larder (RFC 9213), the first that a response has and
+    /// that is valid; at most 8. `[]`: none. Clients get them as they are.
+    target_fields: List<FieldName> = default "[Larder-Cache-Control, CDN-Cache-Control]";
     /// What one client may cost.
     limits: RawLimits = optional "as below";
     /// The log of requests.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Request, StatusCode};
 
 use super::job::{FillTask, Head, Strength};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Body, fields};
-use crate::policy::{Reason, validation};
+use crate::policy::{Reason, date, validation};
 use crate::proxy::origin::CloseDelimited;
+use crate::proxy::origin_request::announce;
 use crate::proxy::shared::Inner;
 use crate::proxy::tags::{self, Said};
 use crate::stored::StoredResponse;
@@ -42,12 +43,19 @@ impl<S: Inner> FillTask<S> {
             let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);
             request.headers_mut().extend(validation::conditions(old.field(&ETAG), modified));
         }
+        announce(request.headers_mut());
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
         let received = self.shared.now();
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
+        if !parts.headers.contains_key(DATE)
+            && let Some(date) = date::value(received)
+        {
+            // RFC 9110 section 6.6.1: a recipient with a clock records when the answer was received.
+            parts.headers.insert(DATE, date);
+        }
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
         let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED).map(|(old, _)| old));

@@ -40,8 +40,13 @@ pub(in crate::proxy) struct Job {
     pub(in crate::proxy) purging: Option<Purging>,
 }
 
-/// The answer that may not be shared, for the one who led.
-pub(in crate::proxy) type Private = oneshot::Sender<Response<Body>>;
+/// What nobody gets but the one who led.
+pub(in crate::proxy) enum Own {
+    /// An answer that may not be shared.
+    Answer(Response<Body>),
+    /// The fields of a shared answer that `no-cache` or `private` names. They are sent before the answer is announced.
+    Fields(HeaderMap),
+}
 
 /// The fields that tell variants apart, and the key of one.
 pub(super) type Variant = (Vec<HeaderName>, CacheKey);
@@ -52,7 +57,8 @@ pub(in crate::proxy) struct FillTask<S> {
     pub(in crate::proxy) inner: S,
     pub(in crate::proxy) job: Arc<Job>,
     pub(in crate::proxy) leader: Leader,
-    pub(in crate::proxy) private: Private,
+    /// To the one who led; taken when something was sent.
+    pub(in crate::proxy) private: Option<oneshot::Sender<Own>>,
 }
 
 /// An answer's head, and when it came.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, SET_COOKIE};
+use http::{HeaderMap, HeaderName};
 
 use super::job::{FillTask, Head, Variant};
 use crate::cache::{Begun, variant_key};
 use crate::config::Ttl;
 use crate::policy::storable::{Exchange, StoreRules};
-use crate::policy::{Freshness, Reason, storable, vary};
+use crate::policy::{Freshness, Reason, Storable, storable, vary};
 use crate::proxy::exceptions::{Answer, rule};
 use crate::proxy::origin_request::SAFE;
 use crate::proxy::shared::Inner;
@@ -23,7 +23,7 @@ impl<S: Inner> FillTask<S> {
         head: &Head,
         size: Option<u64>,
         content: Option<&[u8]>,
-    ) -> Result<Freshness, Reason> {
+    ) -> Result<Storable, Reason> {
         let job = &self.job;
         if job.generation.as_ref().is_some_and(|generation| !generation.is_current()) {
             // Who it was asked for may be somebody else by now.
@@ -53,6 +53,7 @@ impl<S: Inner> FillTask<S> {
             response: &head.headers,
             requested: head.requested,
             received: head.received,
+            targets: &self.shared.config().target_fields,
         };
         storable(&exchange, &rules)
     }
@@ -119,6 +120,18 @@ impl<S: Inner> FillTask<S> {
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
     }
+}
+
+/// Takes fields out, with all their lines.
+pub(super) fn take(headers: &mut HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            taken.append(name.clone(), value.clone());
+        }
+        headers.remove(name);
+    }
+    taken
 }
 
 /// A client may shorten the lifetime, never lengthen it.

@@ -11,20 +11,22 @@ mod judge;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
-use http::header::{AGE, DATE, ETAG};
+use http::header::{AGE, ETAG};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Body as HttpBody;
 
 use self::job::{Head, Strength, Variant};
+use self::judge::take;
 use super::receive::{content_length, receive};
 use super::shared::Inner;
 use crate::cache::{Begun, Kept, Lookup, Outcome, SharedBody, SharedHead};
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
-use crate::policy::{Decision, Reason, Validity, decide, validation};
+use crate::policy::surrogate::FOR_SURROGATES;
+use crate::policy::{Decision, Reason, Storable, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
-pub(super) use self::job::{FillTask, Job};
+pub(super) use self::job::{FillTask, Job, Own};
 
 impl<S: Inner> FillTask<S> {
     /// Sees the fill through. Whatever happens, the leader's drop wakes whoever still waits.
@@ -82,31 +84,42 @@ impl<S: Inner> FillTask<S> {
         let size = body.size_hint().exact().or_else(|| content_length(&head.headers));
         match self.judge(&head, size, None) {
             Err(reason) => self.not_shared(reason, head, body),
-            Ok(_) => self.shared(begun, head, size, body).await,
+            Ok(allowed) => self.shared(begun, head, &allowed.withheld, size, body).await,
         }
     }
 
-    fn not_shared(self, reason: Reason, head: Head, body: Body) {
+    fn not_shared(mut self, reason: Reason, mut head: Head, body: Body) {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
         // to a credential that changed says nothing of others'.
         if !head.status.is_server_error() && reason != Reason::CredentialChanged {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
+        take(&mut head.headers, &FOR_SURROGATES);
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        // Nobody there to take it: the body is dropped, and with it the connection.
-        let _ = self.private.send(response);
+        self.send(Own::Answer(response));
+    }
+
+    /// For the one who led. Nobody there to take it: a body is dropped, and with it the connection.
+    fn send(&mut self, own: Own) {
+        if let Some(private) = self.private.take() {
+            let _ = private.send(own);
+        }
+    }
+
+    /// Fields that nobody else gets (RFC 9111 sections 5.2.2.4 and 5.2.2.7).
+    fn send_fields(&mut self, fields: HeaderMap) {
+        if !fields.is_empty() {
+            self.send(Own::Fields(fields));
+        }
     }
 
     fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
-        let mut headers = old.header_map();
+        let mut headers = old.all_fields();
         // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
         headers.remove(AGE);
-        if !head.headers.contains_key(DATE) {
-            headers.remove(DATE);
-        }
         for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
             headers.remove(name);
             for value in head.headers.get_all(name) {
@@ -117,10 +130,12 @@ impl<S: Inner> FillTask<S> {
         self.strip_set_cookie(&mut head.headers);
         let size = Some(old.body.len() as u64);
         let judged = self.judge(&head, size, Some(&old.body));
-        match judged.and_then(|freshness| Ok((freshness, self.variant(&head.headers)?))) {
+        match judged.and_then(|allowed| Ok((allowed, self.variant(&head.headers)?))) {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
             Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
-            Ok((freshness, variant)) => {
+            Ok((Storable { freshness, withheld }, variant)) => {
+                let own = take(&mut head.headers, &withheld);
+                self.send_fields(own);
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
                 self.kept(stored, Reason::Validated, variant);
@@ -129,7 +144,14 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// The answer may be shared: its head goes to everybody, its body follows as it comes.
-    async fn shared(mut self, begun: Begun, mut head: Head, size: Option<u64>, body: Body) {
+    async fn shared(
+        mut self,
+        begun: Begun,
+        mut head: Head,
+        withheld: &[HeaderName],
+        size: Option<u64>,
+        body: Body,
+    ) {
         self.strip_set_cookie(&mut head.headers);
         let variant = match self.variant(&head.headers) {
             Ok(variant) => variant,
@@ -141,9 +163,13 @@ impl<S: Inner> FillTask<S> {
         let _ending = Ending(content.clone());
         // The leader's own reader is there before anybody can leave.
         let keeper = content.reader();
+        let mut headers = head.headers.clone();
+        take(&mut headers, &FOR_SURROGATES);
+        let own = take(&mut headers, withheld);
+        self.send_fields(own);
         self.leader.answer(Outcome::Streaming(Arc::new(SharedHead {
             status: head.status,
-            headers: head.headers.clone(),
+            headers,
             vary: variant.as_ref().map(|(fields, _)| fields.clone()).unwrap_or_default(),
             variant: variant.as_ref().map(|(_, key)| key.clone()),
             selectors: self.selectors(&head),
@@ -158,16 +184,17 @@ impl<S: Inner> FillTask<S> {
             && trailers.is_none()
             && let Some(whole) = content.whole()
         {
-            self.complete(begun, &head, whole, variant);
+            self.complete(begun, head, whole, variant);
         }
         self.leader.close();
         content.end(received);
     }
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
-        if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
-            let stored = self.stored(begun, head, freshness, whole);
+    fn complete(&mut self, begun: Begun, mut head: Head, whole: Bytes, variant: Option<Variant>) {
+        if let Ok(allowed) = self.judge(&head, Some(whole.len() as u64), Some(&whole)) {
+            take(&mut head.headers, &allowed.withheld);
+            let stored = self.stored(begun, &head, allowed.freshness, whole);
             self.commit(Arc::new(stored), variant);
         }
     }

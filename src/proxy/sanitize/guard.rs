@@ -25,8 +25,8 @@ const NEVER: [&str; 14] = [
     "x-rewrite-url",
 ];
 
-/// Believed from trusted proxies only: they say who the client is.
-const TRUSTED_ONLY: [&str; 16] = [
+/// Believed from trusted proxies only: they say who the client is, or what the caches on the way can do.
+const TRUSTED_ONLY: [&str; 17] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
@@ -34,6 +34,7 @@ const TRUSTED_ONLY: [&str; 16] = [
     "forwarded",
     "remote-addr",
     "remote-user",
+    "surrogate-capability",
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
@@ -79,8 +80,8 @@ const PLAIN: [bool; 256] = {
 
 /// The cheap look that spares most fields the tables.
 fn is_watched(name: &str) -> bool {
-    const STARTS: [&[u8]; 11] =
-        [b"x-", b"cf", b"cl", b"fa", b"fo", b"fr", b"prox", b"rem", b"ss", b"tru", b"http2"];
+    const STARTS: [&[u8]; 12] =
+        [b"x-", b"cf", b"cl", b"fa", b"fo", b"fr", b"prox", b"rem", b"ss", b"surr", b"tru", b"http2"];
     let name = name.as_bytes();
     matches!(name.first(), Some(b'x' | b'c' | b'f' | b'p' | b'r' | b's' | b't' | b'h'))
         && STARTS.iter().any(|start| name.starts_with(start))
