@@ -35,7 +35,7 @@ pub struct CacheControl {
     pub max_age: Option<Duration>,
     /// `s-maxage`.
     pub s_maxage: Option<Duration>,
-    /// `max-stale`; without a value it is the largest.
+    /// `max-stale`; without a value any staleness.
     pub max_stale: Option<Duration>,
     /// `min-fresh`.
     pub min_fresh: Option<Duration>,
@@ -104,7 +104,7 @@ impl CacheControl {
             // The strictest is the longest.
             self.min_fresh = self.min_fresh.max(Some(seconds(value)));
         } else if is("max-stale") {
-            shortest(&mut self.max_stale, value.map_or(Duration::from_secs(MAX_DELTA), |v| seconds(Some(v))));
+            shortest(&mut self.max_stale, value.map_or(Duration::MAX, |v| seconds(Some(v))));
         } else if is("stale-while-revalidate") {
             shortest(&mut self.stale_while_revalidate, seconds(value));
         } else if is("stale-if-error") {

@@ -115,7 +115,7 @@ fn with_stored(wishes: &Wishes, stored: &Freshness, validity: Validity, now: Now
     match staleness {
         None => fresh(asked, stored, now),
         Some(_) if stored.must_revalidate => (Decision::Revalidate, stale),
-        Some(for_long) if asked.max_stale.is_some_and(|max| for_long <= max) => {
+        Some(for_long) if asked.min_fresh.is_none() && asked.max_stale.is_some_and(|max| for_long <= max) => {
             (Decision::ServeStale { refresh: false }, Reason::MaxStale)
         }
         Some(for_long) if for_long < stored.stale_while_revalidate && !wants_fresh(asked) => {

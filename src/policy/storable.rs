@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::freshness::{Freshness, Ttl, initial_age, origin_lifetime};
+use super::freshness::{Freshness, Ttl, heuristically_cacheable, initial_age, origin_lifetime};
 use super::governing::Governing;
 use super::reason::Reason;
 use crate::clock::Now;
@@ -205,8 +205,9 @@ fn own_lifetime(exchange: &Exchange<'_>, governing: &Governing) -> Result<Durati
     let heuristic = cc.public || !exchange.request.contains_key(COOKIE);
     let lifetime =
         origin_lifetime(exchange.status, exchange.response, governing, exchange.received, heuristic);
-    // What asks for validation before every use may be stored without a lifetime.
-    lifetime.or(cc.no_cache.then_some(Duration::ZERO)).ok_or(Reason::NoFreshness)
+    // What asks for validation before every use may be stored without a lifetime, where its status lets it (RFC 9111 section 3).
+    let validated = cc.no_cache && (heuristically_cacheable(exchange.status) || cc.public);
+    lifetime.or(validated.then_some(Duration::ZERO)).ok_or(Reason::NoFreshness)
 }
 
 #[cfg(test)]
@@ -426,6 +427,9 @@ mod tests {
         for status in [200, 302, 404, 500, 599] {
             assert!(said(status, &[("cache-control", "max-age=60")]).is_ok(), "{status}");
             assert_eq!(said(status, &[]), Err(Reason::NoFreshness), "{status}");
+        }
+        for (status, verdict) in [(200, Ok(())), (404, Ok(())), (302, Err(Reason::NoFreshness))] {
+            assert_eq!(said(status, &[("cache-control", "no-cache")]), verdict, "{status}");
         }
         for status in [101, 103, 304] {
             assert_eq!(said(status, &[("cache-control", "max-age=60")]), Err(Reason::StatusNotStorable));
