@@ -130,6 +130,7 @@ async fn received(
         ("accept-encoding", map["accept-encoding"].clone()),
         ("forwarded", format!("proto=http;host=\"{host}\"")),
         ("host", host.to_owned()),
+        ("surrogate-capability", "larder=\"Surrogate/1.0\"".to_owned()),
         ("user-agent", format!("larder/{}", env!("CARGO_PKG_VERSION"))),
         ("via", "1.1 larder".to_owned()),
         ("x-forwarded-host", host.to_owned()),
