@@ -71,6 +71,7 @@ fn store(cache: &Cache, n: u64) -> CacheKey {
         stale_if_error: Duration::ZERO,
         must_revalidate: false,
         no_cache: false,
+        immutable: false,
     };
     let (status, fields, body) = (StatusCode::OK, HeaderMap::new(), Bytes::from(format!("product {n}")));
     let new = StoredResponse::new(status, &fields, body, freshness, begun.at, begun.ticket, selectors, 0);
