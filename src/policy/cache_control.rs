@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_read_in_any_case_and_with_any_spacing() {
+    fn rfc9111_5_2_directives_are_read_in_any_case_and_with_any_spacing() {
         let cc = read(" Max-Age=60 , PRIVATE,no-cache ,, must-revalidate, Immutable, must-understand");
         assert_eq!(cc.max_age, Some(Duration::from_secs(60)));
         assert!(cc.private && cc.no_cache && cc.must_revalidate && !cc.no_store);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_age_is_zero_and_a_huge_one_the_largest() {
+    fn rfc9111_1_2_2_an_unreadable_age_is_zero_and_a_huge_one_the_largest() {
         for bad in ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=x"] {
             assert_eq!(read(bad).max_age, Some(Duration::ZERO), "{bad}");
         }
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_doubled_directive_the_strictest_counts() {
+    fn rfc9111_4_2_1_of_a_doubled_directive_the_strictest_counts() {
         assert_eq!(read("max-age=60, max-age=5").max_age, Some(Duration::from_secs(5)));
         assert_eq!(read("min-fresh=6, min-fresh=50").min_fresh, Some(Duration::from_secs(50)));
     }
 
     #[test]
-    fn a_directive_inside_a_quoted_string_is_text() {
+    fn rfc9110_5_6_4_a_directive_inside_a_quoted_string_is_text() {
         assert!(!read("x=\"no-store, private\"").no_store);
         assert!(read("x=\"a\\\", b\", no-store").no_store);
     }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_served_while_fresh_then_while_revalidating_then_not() {
+    fn rfc5861_3_a_response_is_served_while_fresh_then_while_revalidating_then_not() {
         let none = CacheControl::default();
         assert_eq!(decision(none, &stored(60), 59), Decision::Serve);
         assert_eq!(decision(none, &stored(60), 60), Decision::ServeStale { refresh: true });
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn must_revalidate_is_never_served_stale() {
+    fn rfc9111_5_2_2_2_must_revalidate_is_never_served_stale() {
         let strict = Freshness { must_revalidate: true, ..stored(60) };
         assert_eq!(decision(CacheControl::default(), &strict, 60), Decision::Revalidate);
         assert!(!may_stand_in(&CacheControl::default(), &strict, Validity::Valid, at(61)));
@@ -254,6 +254,41 @@ mod tests {
         let only = CacheControl { only_if_cached: true, ..CacheControl::default() };
         assert_eq!(decision(only, &stored(60), 61), Decision::ServeStale { refresh: true });
         assert_eq!(decision(only, &stored(60), 75), Decision::Unsatisfiable);
+    }
+
+    #[test]
+    fn rfc9111_4_2_4_a_stale_response_is_served_only_where_both_sides_allow_it() {
+        let s = |seconds| Some(Duration::from_secs(seconds));
+        let closed = Freshness { stale_while_revalidate: Duration::ZERO, ..stored(60) };
+        let strict = Freshness { must_revalidate: true, ..stored(60) };
+        let validated = Freshness { no_cache: true, ..stored(60) };
+        let none = CacheControl::default();
+        let any_staleness = CacheControl { max_stale: Some(Duration::MAX), ..none };
+        let some = CacheControl { max_stale: s(5), ..none };
+        let fresh_too = CacheControl { min_fresh: s(1), ..any_staleness };
+        for (asked, stored, now, expected) in [
+            (none, closed, 60, Decision::Revalidate),
+            (none, stored(60), 60, Decision::ServeStale { refresh: true }),
+            (any_staleness, closed, 1 << 40, Decision::ServeStale { refresh: false }),
+            (some, closed, 65, Decision::ServeStale { refresh: false }),
+            (some, closed, 66, Decision::Revalidate),
+            (any_staleness, strict, 60, Decision::Revalidate),
+            (any_staleness, validated, 59, Decision::Revalidate),
+            (fresh_too, stored(60), 61, Decision::Revalidate),
+        ] {
+            assert_eq!(decision(asked, &stored, now), expected, "{asked:?} {stored:?} {now}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_2_1_7_only_if_cached_never_goes_to_the_origin() {
+        let asked = |cc: CacheControl| CacheControl { only_if_cached: true, ..cc };
+        let none = CacheControl::default();
+        let wishes = |cc| Wishes { directives: asked(cc), ..Wishes::default() };
+        assert_eq!(decide(&wishes(none), None, at(1)), (Decision::Unsatisfiable, Reason::OnlyIfCached));
+        assert_eq!(decision(asked(none), &stored(60), 59), Decision::Serve);
+        let reload = CacheControl { no_cache: true, ..none };
+        assert_eq!(decision(asked(reload), &stored(60), 59), Decision::Unsatisfiable);
     }
 
     #[test]

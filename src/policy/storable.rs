@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn no_lifetime_is_guessed_for_whoever_sent_a_cookie() {
+    fn rfc9111_4_2_2_no_lifetime_is_guessed_for_whoever_sent_a_cookie() {
         let modified = [("last-modified", "Tue, 14 Nov 2023 22:03:20 GMT")];
         assert!(verdict(&[], 200, &modified, rules(Ttl::Origin)).is_ok());
         let cookie = [("cookie", "session=1")];
