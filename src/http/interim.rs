@@ -184,3 +184,78 @@ impl Drop for Answering {
         self.0.line.request.store(self.0.request.wrapping_add(1), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn hint(length: usize) -> HeaderMap {
+        HeaderMap::from_iter([(header::LINK, HeaderValue::from_str(&"x".repeat(length)).unwrap())])
+    }
+
+    fn taken(line: &Line) -> String {
+        let bytes = line.take(&Context::from_waker(Waker::noop())).unwrap_or_default();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_was_said_for_a_request_is_not_written_after_it_nor_during_the_next() {
+        let line = Arc::new(Line::default());
+        let first = Arc::clone(&line).open();
+        let handle = first.handle();
+        handle.send(StatusCode::EARLY_HINTS, hint(1));
+        drop(first);
+        assert_eq!(taken(&line), "");
+        let first = Arc::clone(&line).open();
+        first.handle().send(StatusCode::EARLY_HINTS, hint(2));
+        drop(first);
+        let second = Arc::clone(&line).open();
+        assert_eq!(taken(&line), "");
+        handle.send(StatusCode::EARLY_HINTS, hint(3));
+        assert_eq!(taken(&line), "");
+        second.handle().send(StatusCode::PROCESSING, HeaderMap::new());
+        handle.send(StatusCode::EARLY_HINTS, hint(3));
+        assert_eq!(taken(&line), "HTTP/1.1 102 Processing\r\n\r\n");
+    }
+
+    #[test]
+    fn so_many_wait_and_so_many_bytes_and_then_there_is_room_again() {
+        let line = Arc::new(Line::default());
+        let answering = Arc::clone(&line).open();
+        let sent = |length, n| {
+            (0..n).for_each(|_| answering.handle().send(StatusCode::EARLY_HINTS, hint(length)));
+            taken(&line).matches("HTTP/1.1 103 ").count()
+        };
+        assert_eq!((sent(1, 100), sent(1, 100)), (MOST, MOST));
+        assert_eq!((sent(20_000, 10), sent(MOST_BYTES, 1), sent(1, 1)), (3, 0, 1));
+    }
+
+    #[test]
+    fn rfc9110_15_2_only_what_is_not_final_and_not_the_servers_own_is_said() {
+        let line = Arc::new(Line::default());
+        let answering = Arc::clone(&line).open();
+        for code in 100..1000 {
+            answering.handle().send(StatusCode::from_u16(code).unwrap(), HeaderMap::new());
+            assert_eq!(taken(&line).is_empty(), !(102..200).contains(&code), "{code}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_7_6_1_and_8_6_what_frames_or_concerns_the_connection_is_left_out() {
+        let line = Arc::new(Line::default());
+        let answering = Arc::clone(&line).open();
+        let mut fields = hint(1);
+        for name in ["connection", "x-hop", "content-length", "transfer-encoding", "upgrade", "set-cookie"] {
+            fields.insert(name, HeaderValue::from_static("x-hop"));
+        }
+        answering.handle().send(StatusCode::EARLY_HINTS, fields.clone());
+        assert_eq!(taken(&line), "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
+        fields.insert(header::CONNECTION, HeaderValue::from_static("content-length"));
+        answering.handle().send(StatusCode::EARLY_HINTS, fields);
+        assert_eq!(taken(&line), "");
+    }
+}
