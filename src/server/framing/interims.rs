@@ -40,6 +40,9 @@ impl Interims {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.begun.advance(n),
             }
+            if self.begun.is_empty() {
+                self.begun = Bytes::new(); // an idle connection keeps no buffer
+            }
             let _ = patience.poll_over(cx, true);
         }
         Poll::Ready(Ok(()))
