@@ -49,7 +49,7 @@ use crate::proxy::{AccessLog, Inner, Proxy, Shared};
 ///
 /// Two promises are the server's and not the layer's: that every message has one framing, and the limits on connections.
 /// Extensions that an outer layer put into a request do not reach the application on a fill of a tier with a `ttl`: they are
-/// not in the key.
+/// not in the key. Larder's own [`Interim`](crate::http::Interim) does: with it the application says early hints.
 #[derive(Clone)]
 pub struct CacheLayer {
     shared: Arc<Shared>,

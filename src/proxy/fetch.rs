@@ -22,7 +22,7 @@ use super::wishes::CHOICE;
 use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
 use crate::config::Ttl;
 use crate::error::Error;
-use crate::http::Body;
+use crate::http::{Body, Interim};
 use crate::key::CacheKey;
 use crate::policy::decide::may_stand_in;
 use crate::policy::{Reason, Validity};
@@ -65,7 +65,8 @@ impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
         if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
-            let (job, _) = self.job(visit, plan);
+            let (mut job, _) = self.job(visit, plan);
+            job.request.extensions.remove::<Interim>();
             let private = None;
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
             tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
@@ -78,8 +79,10 @@ impl<S: Inner> Proxy<S> {
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
         request.parts.headers.remove(CHOICE);
         if plan.caching.tier.ttl != Ttl::Origin {
-            // What an outer layer knows of this client is not in the key.
+            // What an outer layer knows of this client is not in the key. Who leads hears what comes before the answer.
+            let interim = request.parts.extensions.remove::<Interim>();
             request.parts.extensions.clear();
+            interim.map(|interim| request.parts.extensions.insert(interim));
         }
         request.parts.extensions.insert(Upstream(visit.route.origin));
         let job = Job {

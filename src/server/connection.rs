@@ -56,7 +56,7 @@ pub(super) async fn serve(
         opened = opened => opened,
         () = until_draining(stage.clone()) => return,
     };
-    let about = About { peer, limits, tap: None };
+    let about = About { peer, limits, tap: None, interims: None };
     let (connection, traffic) = match opened {
         Ok(Ok(Opened::Http1(io, tap))) => (serve_http1(io, tap, about, service), None),
         Ok(Ok(Opened::Http2(io))) => {

@@ -12,6 +12,9 @@ mod protocol;
 mod request;
 mod tls;
 
+#[cfg(test)]
+mod interim_tests;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -71,7 +74,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready; then accepts no more, lets requests in flight end for as long as the limits
-    /// say, and returns. Each request carries a [`Peer`] among its extensions.
+    /// say, and returns. Each request carries a [`Peer`] among its extensions, and one of HTTP/1.1 an
+    /// [`Interim`](crate::http::Interim).
     pub async fn run<S, F>(self, service: S, shutdown: F)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,

@@ -97,7 +97,7 @@ pub(super) fn serve_http1(
     service: impl Handler,
 ) -> Pin<Box<dyn Serving>> {
     let limits = about.limits;
-    let about = About { tap: Some(tap), ..about };
+    let about = About { tap: Some(tap), interims: Some(io.line()), ..about };
     let service =
         service_fn(move |request: Request<Incoming>| answer(service.clone(), request, about.clone()));
     let mut builder = http1::Builder::new();

@@ -1,12 +1,13 @@
-//! Between hyper and the service: each request gets its peer and a body that may not stand still; a request that
-//! stands for a refused one is answered here and goes no further.
+//! Between hyper and the service: each request gets its peer, the handle for non-final responses, and a body that may
+//! not stand still; a request that stands for a refused one is answered here and goes no further.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower_service::Service;
@@ -15,6 +16,7 @@ use super::framing::{Next, Refusal, Tap};
 use super::patience::Patience;
 use crate::config::Limits;
 use crate::error::{BoxError, Error, ErrorKind};
+use crate::http::interim::Line;
 use crate::http::{Body, Peer};
 
 /// What the requests of one connection have in common.
@@ -24,6 +26,8 @@ pub(super) struct About {
     pub(super) limits: Limits,
     /// HTTP/1 only.
     pub(super) tap: Option<Tap>,
+    /// HTTP/1 only.
+    pub(super) interims: Option<Arc<Line>>,
 }
 
 /// Answers one request.
@@ -40,9 +44,18 @@ where
     }
     request.extensions_mut().insert(about.peer);
     let asks_upgrade = about.tap.filter(|_| request.headers().contains_key(header::UPGRADE));
-    let request = request.map(|body| Timed::body(body, &about.limits));
     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
-    let answer = service.call(request).await?;
+    // RFC 9110 section 15.2: a client of HTTP/1.0 is sent no 1xx.
+    let line = about.interims.filter(|_| request.version() == Version::HTTP_11);
+    let answering = line.map(Line::open);
+    if let Some(answering) = &answering {
+        request.extensions_mut().insert(answering.handle());
+    }
+    let request = request.map(|body| Timed::body(body, &about.limits));
+    let answer = match answering {
+        Some(answering) => answering.with(service.call(request)).await?,
+        None => service.call(request).await?,
+    };
     if let Some(tap) = asks_upgrade {
         let tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         tap.decide(if tunnel { Next::Tunnel } else { Next::Http });
@@ -52,7 +65,7 @@ where
 
 fn refused(request: &Request<Incoming>) -> Response<Body> {
     let mut answer = Refusal::of_path(request.uri().path()).answer();
-    if request.version() == http::Version::HTTP_2 {
+    if request.version() == Version::HTTP_2 {
         answer.headers_mut().remove(header::CONNECTION); // RFC 9113 section 8.2.2
     }
     answer

@@ -18,7 +18,7 @@ use super::head::{self, Wishes};
 use super::pool::{Lease, Pool, Sender};
 use super::tunnel;
 use crate::error::{Error, ErrorKind};
-use crate::http::Body;
+use crate::http::{Body, Interim};
 
 /// Sends one request to an origin and gives its answer. The body of the answer may still be on its way.
 pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<Response<Body>, Error> {
@@ -33,10 +33,11 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
     if client.is_none() || !body.is_end_stream() {
         wishes.upgrade = None; // an upgrade is a wish; the server may ignore it (RFC 9110 section 7.8)
     }
+    let interim = parts.extensions.remove::<Interim>();
     parts.extensions.clear();
     let (body, upload) = watch(body, &parts.headers);
     let method = parts.method.clone();
-    let job = Job { pool, wishes, upload };
+    let job = Job { pool, wishes, upload, interim };
     let (answer, lease) = job.send(Request::from_parts(parts, body)).await?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return tunnel::join(answer, lease, client, job.wishes.upgrade);
@@ -59,6 +60,7 @@ struct Job {
     pool: Arc<Pool>,
     wishes: Wishes,
     upload: Option<Arc<Upload>>,
+    interim: Option<Interim>,
 }
 
 /// Why an attempt gave no answer.
@@ -106,6 +108,10 @@ impl Job {
     ) -> Result<Response<Incoming>, Failure> {
         let http2 = matches!(lease.sender, Sender::Http2(_));
         head::address(&mut request, &self.pool.origin, &self.wishes, http2);
+        // hyper's HTTP/2 client skips them.
+        if let Some(client) = self.interim.clone().filter(|_| !http2) {
+            head::pass_on_interim(&mut request, client);
+        }
         let answer = async {
             match &mut lease.sender {
                 Sender::Http1(sender) => sender.try_send_request(request).await,

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
 use http_body::Body as _;
 
 use crate::config::Origin;
-use crate::http::{Body, fields};
+use crate::http::{Body, Interim, fields};
+use crate::proxy::tags;
 
 /// In the extensions of a response: its body ended with the connection (RFC 9112 section 6.3, rule 8), so nobody can
 /// say whether it was whole.
@@ -109,6 +110,16 @@ fn frame(request: &mut Request<Body>, wishes: &Wishes, http2: bool) {
     if let Some(protocols) = &wishes.upgrade {
         headers.insert(header::UPGRADE, protocols.clone());
     }
+}
+
+/// Has the non-final responses to a request passed on to its client (RFC 9110 section 15.2), without the fields that are
+/// meant for Larder: in a response that is not stored and does not say how the request ended, they mean nothing.
+pub(super) fn pass_on_interim(request: &mut Request<Body>, client: Interim) {
+    hyper::ext::on_informational(request, move |response| {
+        let mut fields = response.headers().clone();
+        tags::take(&mut fields);
+        client.send(response.status(), fields);
+    });
 }
 
 /// Checks the framing of an answer and takes the connection-specific fields out of it. The error is the end of a

@@ -6,6 +6,7 @@
 //! `body_timeout` is cut.
 
 mod grammar;
+mod interims;
 mod quick;
 mod refusal;
 mod scan;
@@ -13,12 +14,14 @@ mod tap;
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use interims::Interims;
 pub(super) use refusal::Refusal;
 use scan::{End, Scan, Scanner};
 pub(super) use tap::{Next, Tap};
@@ -26,6 +29,7 @@ pub(super) use tap::{Next, Tap};
 use super::patience::Patience;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
+use crate::http::interim::Line;
 
 /// How long, and for how many bytes, what a client still sends is read after the connection's last answer: closing
 /// with bytes unread would reset the connection and take the answer with it (RFC 9112 section 9.6).
@@ -43,6 +47,7 @@ pub(super) struct Filter<T> {
     tap: Tap,
     paused: bool,
     writing: Patience,
+    interims: Interims,
     lingering: Patience,
     discarded: usize,
 }
@@ -87,9 +92,15 @@ impl<T> Filter<T> {
             tap,
             paused: false,
             writing: Patience::new(limits.body_timeout),
+            interims: Interims::default(),
             lingering: Patience::new(LINGER),
             discarded: 0,
         }
+    }
+
+    /// Where non-final responses wait to be written.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(self.interims.line())
     }
 
     /// Draws the consequences of a scan of all held bytes.
@@ -208,8 +219,7 @@ fn broken(why: &'static str) -> io::Error {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.writing.bound(cx, polled)
+        self.poll_behind_interims(cx, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -217,8 +227,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.writing.bound(cx, polled)
+        self.poll_behind_interims(cx, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -226,8 +235,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_flush(cx);
-        self.writing.bound(cx, polled)
+        let this = &mut *self;
+        let polled = match this.interims.poll_write(cx, &mut this.io, &mut this.writing) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_flush(cx),
+            other => other,
+        };
+        this.writing.bound(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -242,6 +255,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Filter<T> {
+    /// Writes what hyper has to write, behind the non-final responses that have begun.
+    fn poll_behind_interims<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let polled = match self.interims.poll_finish(cx, &mut self.io, &mut self.writing) {
+            Poll::Ready(Ok(())) => write(Pin::new(&mut self.io), cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        self.writing.bound(cx, polled)
     }
 }
 
