@@ -145,6 +145,11 @@ struct Feature {
     take: fn(&mut Case) -> bool,
 }
 
+/// Whether Larder asks the origin where the other uses what is stored.
+fn is_stricter(case: &Case) -> bool {
+    (larder(case).0, other(case)) == (Verdict::Asked, Verdict::Used)
+}
+
 /// Takes the elements away for which this holds.
 fn without<T>(list: &mut Vec<T>, gone: impl Fn(&T) -> bool) -> bool {
     let before = list.len();
@@ -299,14 +304,22 @@ const FEATURES: &[Feature] = &[
         take: |case| replace(&mut case.second, &["max-stale=30"], "max-stale=31"),
     },
     Feature {
-        name: "max-stale where the response forbids it",
-        why: "RFC 9111 sections 4.2.4, 5.2.2.4 and 5.2.2.10: `no-cache` and `s-maxage` (which says `proxy-revalidate`) forbid \
-              stale use, whatever the client accepts",
+        name: "max-stale where the response has no-cache",
+        why: "RFC 9111 sections 4.2.4 and 5.2.2.4: `no-cache` forbids use without validation, whatever the client accepts",
         take: |case| {
-            let forbids =
-                |d: &&&str| matches!(name_of(d), "no-cache" | "No-Cache" | "s-maxage" | "proxy-revalidate");
-            case.response.iter().any(|d| forbids(&d))
-                && without(&mut case.second, |d| name_of(d) == "max-stale")
+            let forbids = case.response.iter().any(|d| d.eq_ignore_ascii_case("no-cache"));
+            forbids && is_stricter(case) && without(&mut case.second, |d| name_of(d) == "max-stale")
+        },
+    },
+    Feature {
+        name: "max-stale where the response has s-maxage",
+        why: "RFC 9111 sections 4.2.4 and 5.2.2.10: `s-maxage` says `proxy-revalidate`, which forbids stale use",
+        take: |case| {
+            let has = |name| case.response.iter().any(|d| name_of(d) == name);
+            // Each of the others would be reason enough.
+            let forbids = has("s-maxage")
+                && !["no-cache", "proxy-revalidate", "must-revalidate"].map(has).contains(&true);
+            forbids && is_stricter(case) && without(&mut case.second, |d| name_of(d) == "max-stale")
         },
     },
     Feature {
