@@ -2,8 +2,8 @@
 //! what a 304 does to a stored response (RFC 9111 section 4.3).
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -21,6 +21,24 @@ pub fn not_modified(request: &HeaderMap, etag: Option<&HeaderValue>, modified: O
             .any(|tag| tag == b"*" || etag.is_some_and(|e| opaque(e.as_bytes()) == opaque(tag)));
     }
     let Some(since) = request.get(IF_MODIFIED_SINCE).and_then(date) else { return false };
+    modified.and_then(date).is_some_and(|modified| modified <= since)
+}
+
+/// Whether a request has a condition that only the origin can find false (RFC 9111 section 4.3.2).
+pub fn is_for_the_origin(request: &HeaderMap) -> bool {
+    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Whether a stored 200 with these validators meets such a condition (RFC 9110 section 13.2.2): `If-Match`, compared
+/// strongly (section 13.1.1), else `If-Unmodified-Since` (section 13.1.4). What cannot be read is left to the origin.
+pub fn is_met(request: &HeaderMap, etag: Option<&HeaderValue>, modified: Option<&HeaderValue>) -> bool {
+    if request.contains_key(IF_MATCH) {
+        let strong = etag.filter(|_| is_strong(etag)).map(HeaderValue::as_bytes);
+        let mut tags = request.get_all(IF_MATCH).iter().flat_map(|line| members(line.as_bytes()));
+        return tags.any(|tag| tag == b"*" || strong == Some(tag));
+    }
+    let mut lines = request.get_all(IF_UNMODIFIED_SINCE).iter();
+    let (Some(since), None) = (lines.next().and_then(date), lines.next()) else { return false };
     modified.and_then(date).is_some_and(|modified| modified <= since)
 }
 
@@ -99,6 +117,32 @@ mod tests {
         assert!(ask("Tue, 14 Nov 2023 22:03:20 GMT"));
         assert!(!ask("Tue, 14 Nov 2023 22:03:19 GMT"));
         assert!(!ask("yesterday"));
+    }
+
+    #[test]
+    fn rfc9110_13_1_1_if_match_is_met_by_the_same_strong_entity_tag_or_by_anything_for_a_star() {
+        let ask = |text: &str, etag: Option<&str>| {
+            is_met(&request(&[(IF_MATCH, text)]), etag.map(value).as_ref(), None)
+        };
+        assert!(ask("\"b\", \"a\"", Some("\"a\"")));
+        assert!(ask("*", None));
+        assert!(!ask("\"b\"", Some("\"a\"")) && !ask("\"a\"", None) && !ask("", Some("\"a\"")));
+        assert!(!ask("W/\"a\"", Some("W/\"a\"")) && !ask("\"a\"", Some("W/\"a\"")));
+        assert!(!ask("W/\"a\"", Some("\"a\"")));
+    }
+
+    #[test]
+    fn rfc9110_13_1_4_if_unmodified_since_counts_only_without_if_match() {
+        let (early, late) = ("Tue, 14 Nov 2023 22:03:19 GMT", "Tue, 14 Nov 2023 22:03:20 GMT");
+        let ask = |since: &str, modified: Option<&str>| {
+            let modified = modified.map(value);
+            is_met(&request(&[(IF_UNMODIFIED_SINCE, since)]), None, modified.as_ref())
+        };
+        assert!(ask(late, Some(late)) && ask(late, Some(early)));
+        assert!(!ask(early, Some(late)) && !ask(late, None) && !ask("yesterday", Some(late)));
+        let both = request(&[(IF_MATCH, "\"b\""), (IF_UNMODIFIED_SINCE, late)]);
+        assert!(!is_met(&both, Some(&value("\"a\"")), Some(&value(late))));
+        assert!(is_for_the_origin(&both) && !is_for_the_origin(&request(&[(IF_NONE_MATCH, "*")])));
     }
 
     #[test]

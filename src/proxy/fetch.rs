@@ -15,7 +15,7 @@ use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
 use super::rescue::rescue;
-use super::respond::{Source, Verdict, XCache};
+use super::respond::{Source, Verdict, XCache, is_unchanged, unchanged};
 use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
@@ -174,7 +174,11 @@ impl<S: Inner> Proxy<S> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers.clone();
-        if errand.visit.parts.method != Method::HEAD {
+        let parts = &errand.visit.parts;
+        if is_unchanged(&parts.headers, head.status, |name| head.headers.get(name)) {
+            // The client has it; the fill goes on for the others.
+            unchanged(&mut response);
+        } else if parts.method != Method::HEAD {
             *response.body_mut() = Body::wrap(reader);
         }
         Ok(self.finish(self.told(&errand.visit), response, &verdict))

@@ -199,31 +199,38 @@ pub(super) fn from_stored(
     now: Now,
 ) -> Response<Body> {
     let mut headers = stored.header_map();
-    let etag = stored.field(&ETAG);
-    let modified = stored.field(&LAST_MODIFIED);
-    let ok = stored.status == StatusCode::OK;
-    let unchanged = ok && validation::not_modified(request, etag, modified);
     headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
     let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
     let ttl = by_age.into_iter().chain(by_purge).min();
     verdict.write(&mut headers, ttl);
     let mut response = Response::new(Body::empty());
-    if unchanged {
-        // RFC 9110 section 15.4.5: what describes the content is left out.
-        headers.remove(CONTENT_LENGTH);
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else {
-        *response.status_mut() = stored.status;
-        if stored.status != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
-        }
-        if *method != Method::HEAD {
-            *response.body_mut() = Body::full(stored.body.clone());
-        }
+    *response.status_mut() = stored.status;
+    if stored.status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
     }
     *response.headers_mut() = headers;
+    if is_unchanged(request, stored.status, |name| stored.field(name)) {
+        unchanged(&mut response);
+    } else if *method != Method::HEAD {
+        *response.body_mut() = Body::full(stored.body.clone());
+    }
     response
+}
+
+/// Whether the request's condition says that the client has this response already (RFC 9110 section 13.2.2): only of a 200.
+pub(super) fn is_unchanged<'a>(
+    request: &HeaderMap,
+    status: StatusCode,
+    field: impl Fn(&HeaderName) -> Option<&'a HeaderValue>,
+) -> bool {
+    status == StatusCode::OK && validation::not_modified(request, field(&ETAG), field(&LAST_MODIFIED))
+}
+
+/// Makes a 304 of a 200: what describes the content is left out (RFC 9110 section 15.4.5).
+pub(super) fn unchanged(response: &mut Response<Body>) {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().remove(CONTENT_LENGTH);
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
