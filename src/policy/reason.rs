@@ -155,9 +155,10 @@ impl Reason {
             Self::Validated => {
                 ("validated", "the origin answered 304 to the validator of the stored response")
             }
-            Self::HeadUpdated => {
-                ("head-updated", "the origin's answer to HEAD updated the stored response (RFC 9111 section 4.3.5)")
-            }
+            Self::HeadUpdated => (
+                "head-updated",
+                "the origin's answer to HEAD updated the stored response (RFC 9111 section 4.3.5)",
+            ),
             Self::Absent => ("absent", "nothing is stored under the key"),
             Self::VaryMiss => ("vary-miss", "other variants are stored, not this one (RFC 9111 section 4.1)"),
             Self::Expired => ("expired", "the stored response is past its freshness lifetime"),
@@ -246,9 +247,10 @@ impl Reason {
                 "head-changed",
                 "the origin's answer to HEAD says that what is stored is out of date: it is forgotten (RFC 9111 section 4.3.5)",
             ),
-            Self::HeadAnswer => {
-                ("head-answer", "an answer to HEAD that says nothing of what is stored, and has no content to store")
-            }
+            Self::HeadAnswer => (
+                "head-answer",
+                "an answer to HEAD that says nothing of what is stored, and has no content to store",
+            ),
             Self::OnlyIfCached => {
                 ("only-if-cached", "the request accepts stored responses only (RFC 9111 section 5.2.1.7)")
             }

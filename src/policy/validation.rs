@@ -74,6 +74,20 @@ pub fn confirms(answer: &HeaderMap, etag: Option<&HeaderValue>, modified: Option
     }
 }
 
+/// Whether a 200 to HEAD speaks of the stored 200 with these validators and this length: it names no other
+/// (RFC 9111 section 4.3.5).
+pub fn agrees(
+    answer: &HeaderMap,
+    etag: Option<&HeaderValue>,
+    modified: Option<&HeaderValue>,
+    length: u64,
+) -> bool {
+    let same = |name, stored| answer.get_all(name).iter().all(|named| Some(named) == stored);
+    let lengths = answer.get_all(CONTENT_LENGTH);
+    let long = |l: &HeaderValue| l.to_str().ok().and_then(|l| l.parse().ok()) == Some(length);
+    same(ETAG, etag) && same(LAST_MODIFIED, modified) && lengths.iter().all(long)
+}
+
 /// Whether a 304 leaves this stored field as it is: it describes the content, which the 304 does not carry
 /// (RFC 9111 section 3.2).
 pub fn kept_on_304(name: &HeaderName) -> bool {
@@ -143,6 +157,27 @@ mod tests {
         let both = request(&[(IF_MATCH, "\"b\""), (IF_UNMODIFIED_SINCE, late)]);
         assert!(!is_met(&both, Some(&value("\"a\"")), Some(&value(late))));
         assert!(is_for_the_origin(&both) && !is_for_the_origin(&request(&[(IF_NONE_MATCH, "*")])));
+    }
+
+    #[test]
+    fn rfc9111_4_3_5_a_200_to_head_agrees_where_it_names_no_other_validator_and_no_other_length() {
+        let (etag, modified) = (value("\"a\""), value("Tue, 14 Nov 2023 22:03:20 GMT"));
+        let ask = |fields: &[(HeaderName, &str)]| agrees(&request(fields), Some(&etag), Some(&modified), 7);
+        assert!(ask(&[]) && ask(&[(ETAG, "\"a\""), (CONTENT_LENGTH, "7")]));
+        assert!(ask(&[(LAST_MODIFIED, "Tue, 14 Nov 2023 22:03:20 GMT")]));
+        for (name, other) in [
+            (ETAG, "\"b\""),
+            (ETAG, "W/\"a\""),
+            (LAST_MODIFIED, "Tue, 14 Nov 2023 22:03:21 GMT"),
+            (CONTENT_LENGTH, "8"),
+            (CONTENT_LENGTH, "x"),
+        ] {
+            assert!(!ask(&[(name.clone(), other)]), "{name}: {other}");
+        }
+        assert!(
+            !agrees(&request(&[(ETAG, "\"a\"")]), None, None, 7),
+            "a validator that is not stored matches none"
+        );
     }
 
     #[test]

@@ -65,14 +65,15 @@ impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
         if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
-            let (job, _) = self.job(visit, plan);
+            let (job, _) = self.job(visit, plan, false);
             let (private, _) = oneshot::channel();
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
             tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
         }
     }
 
-    fn job(&self, visit: &Visit, plan: &Plan) -> (Job, bool) {
+    /// The job of a fill, and whether the client's own request says more than the fill's.
+    fn job(&self, visit: &Visit, plan: &Plan, head: bool) -> (Job, bool) {
         let busting = plan.asked.wishes.refresh.is_some();
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
@@ -93,6 +94,7 @@ impl<S: Inner> Proxy<S> {
             max_ttl: plan.asked.max_ttl,
             generation: visit.who.generation.clone(),
             whole: busting,
+            head,
             purging: visit.route.purge_on_any.then(|| Purging::of(visit)),
         };
         (job, request.says_less)
@@ -108,7 +110,8 @@ impl<S: Inner> Proxy<S> {
         variant: Option<CacheKey>,
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
-        let (job, says_less) = self.job(&visit, &plan);
+        let head = self.asks_with_head(&visit, &plan, old.as_deref());
+        let (job, says_less) = self.job(&visit, &plan, head);
         let mut variant = variant;
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
@@ -137,8 +140,22 @@ impl<S: Inner> Proxy<S> {
         self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
     }
 
+    /// Whether a HEAD goes on as one: where RFC 9111 decides, and a stored 200 is there to be confirmed or updated by the
+    /// answer (section 4.3.5). Otherwise a GET is asked, whose answer can be stored.
+    fn asks_with_head(&self, visit: &Visit, plan: &Plan, old: Option<&StoredResponse>) -> bool {
+        visit.parts.method == Method::HEAD
+            && plan.caching.tier.ttl == Ttl::Origin
+            && plan.asked.wishes.refresh.is_none()
+            && old.is_some_and(|old| {
+                old.status == StatusCode::OK && self.shared.cache.check(old) == Validity::Valid
+            })
+    }
+
     /// Joins the fill that runs, or leads a new one in a task of its own.
     fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
+        // A HEAD has a place of its own, which is no variant's: no GET waits for its answer.
+        let apart = job.head.then(|| variant.unwrap_or(&job.keyed.key).variant(&[])).flatten();
+        let variant = apart.as_ref().or(variant);
         match self.shared.cache.attach(&job.keyed.key, variant, want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
@@ -203,7 +220,11 @@ impl<S: Inner> Proxy<S> {
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
         let mut verdict = errand.plan.verdict(word, kept.how, source);
         verdict.collapsed = !led;
-        verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
+        verdict.forwarded = match kept.how {
+            Reason::Fresh => None,
+            Reason::HeadUpdated => Some(StatusCode::OK),
+            _ => Some(StatusCode::NOT_MODIFIED),
+        };
         Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))
     }
 

@@ -148,6 +148,7 @@ impl Verdict {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
             Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored | Reason::Validated => "stale",
+            Reason::HeadUpdated | Reason::HeadChanged | Reason::HeadAnswer => "stale",
             Reason::Method | Reason::Write => "method",
             Reason::Bust
             | Reason::ClientRefresh
