@@ -73,7 +73,7 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// The job of a fill, and whether the client's own request says more than the fill's.
-    fn job(&self, visit: &Visit, plan: &Plan, head: bool) -> (Job, bool) {
+    pub(super) fn job(&self, visit: &Visit, plan: &Plan, head: bool) -> (Job, bool) {
         let busting = plan.asked.wishes.refresh.is_some();
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);

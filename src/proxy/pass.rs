@@ -87,15 +87,21 @@ impl<S: Inner> Proxy<S> {
 
     async fn written(self, mut visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
-        let verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
+        let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
         let pending = Pending::of(self.shared.clone(), &mut visit);
         let purging = Purging::of(&visit);
+        let posting = self.posting(&visit);
         match self.clone().send_as_is(visit).await {
-            Ok((response, said)) => {
-                purging.written(&self.shared, &said, &response);
-                pending.answered(response.status());
+            Ok((mut response, said)) => {
+                let posted = posting.and_then(|posting| posting.answered(&self, &said, &response));
+                let records =
+                    purging.written(&self.shared, &said, &response) + pending.answered(response.status());
+                if let Some(kept) = posted.and_then(|posted| posted.after_its_purges(records)) {
+                    verdict.stored = true;
+                    response = response.map(|body| kept.keep(body));
+                }
                 self.passed(told, verdict, credential, ending, response)
             }
             Err(error) => {

@@ -147,8 +147,8 @@ impl Verdict {
         match self.reason {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
-            Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored | Reason::Validated => "stale",
-            Reason::HeadUpdated | Reason::HeadChanged | Reason::HeadAnswer => "stale",
+            Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored => "stale",
+            Reason::Validated | Reason::HeadUpdated | Reason::HeadChanged | Reason::HeadAnswer => "stale",
             Reason::Method | Reason::Write => "method",
             Reason::Bust
             | Reason::ClientRefresh

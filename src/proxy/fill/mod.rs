@@ -8,6 +8,7 @@ mod ask;
 mod by_head;
 mod job;
 mod judge;
+mod posted;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::policy::{Decision, Freshness, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 pub(super) use self::job::{FillTask, Job};
+pub(super) use self::posted::Posted;
 
 impl<S: Inner> FillTask<S> {
     /// Sees the fill through. Whatever happens, the leader's drop wakes whoever still waits.
