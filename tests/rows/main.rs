@@ -21,3 +21,4 @@ mod e7_whole;
 mod f;
 mod f2_answers;
 mod methods;
+mod posted;
