@@ -269,6 +269,33 @@ async fn what_an_older_get_brings_during_a_head_is_never_replaced_by_the_update(
 }
 
 #[tokio::test]
+async fn a_head_updates_a_response_that_is_older_than_all_purges_that_are_remembered() {
+    let gate = Gate::closed();
+    gate.open();
+    let origin = gated_head(&gate, "a");
+    let (larder, cache) = with_cache(YAML, &origin).await;
+    larder.ask("/page", &[]).await;
+    purge_tag(&cache, "something-else");
+    let swept = cache.sweep(cache.clock().now());
+    assert_eq!((swept.floor, swept.freed), (1, 0));
+    larder.advance(STALE);
+    assert_eq!(head(&larder, "/page").await.x_cache(), "REVALIDATED");
+    let hit = larder.ask("/page", &[]).await;
+    assert_eq!((hit.x_cache(), hit.text()), ("HIT", "page 0"));
+}
+
+#[tokio::test]
+async fn what_a_head_says_does_not_keep_a_get_from_being_stored() {
+    let origin = answering_head(|| Reply::status(404));
+    let larder = InProcess::start(YAML, &origin, NOON).await;
+    larder.ask("/page", &[]).await;
+    larder.advance(STALE);
+    assert_eq!(head(&larder, "/page").await.status, 404);
+    assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
+    assert_eq!(larder.ask("/page", &[]).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
 async fn a_softly_purged_response_is_not_confirmed_by_a_head() {
     let origin = answering_head(|| Reply::status(200).header("cache-control", "max-age=100"));
     let (larder, cache) = with_cache(YAML, &origin).await;

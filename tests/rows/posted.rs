@@ -22,11 +22,12 @@ identity:
   ask: { path: /whoami, user: X-User, cookies: [session] }
   user: [{ ask: user }]
   tenant: [{ host: '{tenant}.example.com' }]
-tiers: { own: {}, timed: { ttl: 15m }, small: { store: small } }
+tiers: { own: {}, ruled: { when: [{ status: 200, ttl: 5m }] }, timed: { ttl: 15m }, small: { store: small } }
 stores: { small: { memory: 64KiB, max_object: 1KiB } }
 routes:
   - { name: whoami, path: /whoami }
   - { name: timed, path: '/timed/{*rest}', tier: timed, share: public }
+  - { name: ruled, path: '/ruled/{*rest}', tier: ruled, share: public }
   - { name: mine, path: '/mine/{*rest}', tier: own, share: user }
   - { name: tenants, path: '/tenants/{*rest}', tier: own, share: tenant }
   - { name: small, path: '/small/{*rest}', tier: small, share: public }
@@ -171,6 +172,7 @@ async fn what_the_request_says_beyond_the_get_keeps_its_answer_from_being_stored
         ("what the route wants", "/some/x?on=yes", vec![], true),
         ("not what the route wants", "/some/x", vec![], false),
         ("a tier with a ttl", "/timed/a", vec![], false),
+        ("a tier with an exception that has one", "/ruled/a", vec![], false),
         ("a route for writes", "/apart/a", vec![], false),
         ("no identity", "/mine/a", vec![], false),
         ("a claimed tenant", "/tenants/a", vec![host], true),
