@@ -305,6 +305,37 @@ async fn a_softly_purged_response_is_not_confirmed_by_a_head() {
     assert_eq!(origin.last("/page").method, "GET");
 }
 
+#[tokio::test]
+async fn a_soft_purge_during_a_head_makes_its_update_void_and_a_get_is_asked() {
+    let gate = Gate::closed();
+    let script = gate.clone();
+    let origin = Origin::start(move |request| {
+        let gate = script.clone();
+        async move {
+            if is_head(&request) {
+                gate.pass().await;
+                return Reply::status(304).header("etag", "\"1\"");
+            }
+            page()
+        }
+    });
+    let (larder, cache) = with_cache(YAML, &origin).await;
+    larder.ask("/page", &[]).await;
+    larder.advance(STALE);
+    let (answer, ()) = tokio::join!(head(&larder, "/page"), async {
+        gate.arrived(1).await;
+        cache.purge_with(&Purge::soft(vec![Selector::Everything], Where::All, None));
+        gate.open();
+    });
+    let methods: Vec<_> = origin.requests().iter().map(|request| request.method.clone()).collect();
+    assert_eq!((answer.x_cache(), methods), ("MISS", vec![Method::GET, Method::HEAD, Method::GET]));
+    assert_eq!(
+        origin.last("/page").header("if-none-match"),
+        Some("\"1\""),
+        "a strong validator may confirm it"
+    );
+}
+
 // ---- Conditions.
 
 #[tokio::test]

@@ -143,7 +143,8 @@ async fn what_the_answer_lacks_keeps_it_from_being_stored() {
     for (name, reply, kept) in replies {
         let origin = answering_post(move |_| reply.lock().unwrap().take().unwrap());
         let larder = InProcess::start(YAML, &origin, 1_780_000_000).await;
-        post(&larder, "/page", &[("host", "shop.example")]).await;
+        let answer = post(&larder, "/page", &[("host", "shop.example")]).await;
+        assert_eq!(answer.cache_status().contains("; stored;"), kept, "{name}");
         assert_eq!(is_kept(&larder, "/page", &[("host", "shop.example")]).await, kept, "{name}");
     }
 }
@@ -184,7 +185,8 @@ async fn what_the_request_says_beyond_the_get_keeps_its_answer_from_being_stored
             false,
         ),
     ] {
-        post(&larder, path, &fields).await;
+        let answer = post(&larder, path, &fields).await;
+        assert_eq!(answer.cache_status().contains("; stored;"), kept, "{what}");
         let plain: Vec<_> = fields.into_iter().filter(|(name, _)| *name == "host").collect();
         assert_eq!(is_kept(&larder, path, &plain).await, kept, "{what}");
     }
@@ -320,7 +322,8 @@ async fn a_purge_among_those_of_the_write_itself_is_never_taken_for_one_of_them(
             Cache::with_fence(stores, Fence::over(Box::new(log), Limits::default()), clock)
         };
         let larder = InProcess::start_over(YAML, &origin, 1_780_000_000, &[], over).await;
-        post(&larder, "/page", &[]).await;
+        let answer = post(&larder, "/page", &[]).await;
+        assert_eq!(answer.cache_status().contains("; stored;"), kept, "{before} {tag}");
         assert_eq!(is_kept(&larder, "/page", &[]).await, kept, "{before} {tag}");
     }
 }
