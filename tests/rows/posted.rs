@@ -30,6 +30,7 @@ routes:
   - { name: ruled, path: '/ruled/{*rest}', tier: ruled, share: public }
   - { name: mine, path: '/mine/{*rest}', tier: own, share: user }
   - { name: tenants, path: '/tenants/{*rest}', tier: own, share: tenant }
+  - { name: busting, path: '/bust/{*rest}', tier: own, share: public, bust: { allow: anyone, forward: true } }
   - { name: small, path: '/small/{*rest}', tier: small, share: public }
   - { name: writes, path: '/apart/{*rest}', methods: [POST] }
   - { name: some, path: '/some/{*rest}', tier: own, share: public, query: { ignore: [utm] }, only_if: { query: { on: [yes] } } }
@@ -163,7 +164,7 @@ async fn what_the_request_says_beyond_the_get_keeps_its_answer_from_being_stored
     for (what, path, fields, kept) in [
         ("nothing", "/a", vec![], true),
         ("a parameter that is ignored", "/b?utm=1", vec![], false),
-        ("a bust", "/c?bust_cache=true", vec![], false),
+        ("a bust", "/bust/c?bust_cache=true", vec![], false),
         ("a credential", "/d", vec![("authorization", "Bearer x")], false),
         ("no-store", "/e", vec![("cache-control", "no-store")], false),
         ("a condition", "/f", vec![("if-none-match", "\"1\"")], false),
