@@ -187,4 +187,24 @@ mod tests {
         assert!(!confirms(&request(&[(ETAG, "\"b\"")]), Some(&etag), None));
         assert!(confirms(&HeaderMap::new(), Some(&etag), None));
     }
+
+    proptest::proptest! {
+        /// What is met or agrees is named by the request or the answer; no bytes make anything panic.
+        #[test]
+        fn no_bytes_make_a_condition_panic_or_hold_for_another_validator(line: Vec<u8>, other in "[a-z]{1,8}") {
+            if let Ok(line) = HeaderValue::from_bytes(&line) {
+                let fields = |name: HeaderName| HeaderMap::from_iter([(name, line.clone())]);
+                let etag = value(&format!("\"{other}\""));
+                let named = line.as_bytes().windows(etag.len()).any(|w| w == etag.as_bytes());
+                let star = line.as_bytes().contains(&b'*');
+                for name in [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, IF_MODIFIED_SINCE] {
+                    let _ = not_modified(&fields(name.clone()), Some(&etag), Some(&line));
+                    let met = is_met(&fields(name.clone()), Some(&etag), None);
+                    proptest::prop_assert!(!met || name == IF_MATCH && (named || star));
+                }
+                proptest::prop_assert!(line == etag || !agrees(&fields(ETAG), Some(&etag), None, 0));
+                let _ = agrees(&fields(CONTENT_LENGTH), None, None, 0);
+            }
+        }
+    }
 }

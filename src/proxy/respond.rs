@@ -21,7 +21,7 @@ pub enum XCache {
     Miss,
     /// A stale answer.
     Stale,
-    /// The origin said that the stored answer still holds.
+    /// The origin said that the stored answer still holds, with 304 or by its answer to HEAD.
     Revalidated,
     /// A fresh answer was asked for.
     Refresh,
