@@ -183,6 +183,34 @@ impl Cache {
         })
     }
 
+    /// Puts `new`, or nothing, at `place` where `old` still is, unless a newer fill of the key was first.
+    ///
+    /// # Errors
+    /// Where the store does not take it.
+    pub fn replace(
+        &self,
+        leader: &mut Leader,
+        store: usize,
+        place: &CacheKey,
+        old: &Arc<StoredResponse>,
+        new: Option<Arc<StoredResponse>>,
+    ) -> Result<(), StoreError> {
+        let Some(backend) = self.0.stores.get(store) else {
+            return Err(StoreError::Failed("no such store".into()));
+        };
+        let now = self.0.clock.now();
+        let old = Entry::Response(old.clone());
+        // All commits of a key are under its lock: nobody puts another in between.
+        leader.commit(place, || match new {
+            _ if !backend.get(place, now).is_some_and(|entry| entry.is_same(&old)) => Ok(()),
+            Some(new) => backend.put(place.clone(), Entry::Response(new), now),
+            None => {
+                backend.remove(place);
+                Ok(())
+            }
+        })
+    }
+
     /// The fields that tell the stored variants of `key` apart, if there are any.
     pub fn variants(&self, store: usize, key: &CacheKey, now: Now) -> Option<Arc<Variants>> {
         match self.get(store, key, now)? {

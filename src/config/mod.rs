@@ -154,6 +154,8 @@ pub struct Origin {
     pub preserve_host: bool,
     /// A PEM file with the certificate authorities that are trusted for it, instead of the system's.
     pub ca: Option<PathBuf>,
+    /// Believes that an answer whose end is that of its connection is whole, whatever its transfer coding.
+    pub unsafe_read_to_close: bool,
 }
 
 /// Where tenant, user and role come from, best source first.

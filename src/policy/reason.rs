@@ -11,6 +11,7 @@ pub enum Reason {
     StaleIfError,
     MaxStale,
     Validated,
+    HeadUpdated,
     // Fetched.
     Absent,
     VaryMiss,
@@ -34,6 +35,7 @@ pub enum Reason {
     OnlyIf,
     ClientBypass,
     RequestNoStore,
+    Precondition,
     Uncacheable,
     Write,
     KeyTooLong,
@@ -56,6 +58,8 @@ pub enum Reason {
     CredentialChanged,
     CloseDelimited,
     EventStream,
+    HeadChanged,
+    HeadAnswer,
     OnlyIfCached,
     TagsTooMany,
     // Asked for in vain.
@@ -75,6 +79,7 @@ impl Reason {
         Self::StaleIfError,
         Self::MaxStale,
         Self::Validated,
+        Self::HeadUpdated,
         Self::Absent,
         Self::VaryMiss,
         Self::Expired,
@@ -96,6 +101,7 @@ impl Reason {
         Self::OnlyIf,
         Self::ClientBypass,
         Self::RequestNoStore,
+        Self::Precondition,
         Self::Uncacheable,
         Self::Write,
         Self::KeyTooLong,
@@ -117,6 +123,8 @@ impl Reason {
         Self::CredentialChanged,
         Self::CloseDelimited,
         Self::EventStream,
+        Self::HeadChanged,
+        Self::HeadAnswer,
         Self::OnlyIfCached,
         Self::TagsTooMany,
         Self::BustDenied,
@@ -149,6 +157,10 @@ impl Reason {
             Self::Validated => {
                 ("validated", "the origin answered 304 to the validator of the stored response")
             }
+            Self::HeadUpdated => (
+                "head-updated",
+                "the origin's answer to HEAD updated the stored response (RFC 9111 section 4.3.5)",
+            ),
             Self::Absent => ("absent", "nothing is stored under the key"),
             Self::VaryMiss => ("vary-miss", "other variants are stored, not this one (RFC 9111 section 4.1)"),
             Self::Expired => ("expired", "the stored response is past its freshness lifetime"),
@@ -191,6 +203,11 @@ impl Reason {
             Self::RequestNoStore => {
                 ("request-no-store", "the request forbids storing its answer (RFC 9111 section 5.2.1.5)")
             }
+            Self::Precondition => (
+                "precondition",
+                "If-Match or If-Unmodified-Since, which no fresh stored response meets, is the origin's to evaluate \
+                 (RFC 9111 section 4.3.2)",
+            ),
             Self::Uncacheable => {
                 ("uncacheable", "the last answer could not be stored; this is remembered for a short time")
             }
@@ -235,6 +252,14 @@ impl Reason {
             Self::EventStream => {
                 ("event-stream", "a stream of events (text/event-stream) is for one reader, and has no end")
             }
+            Self::HeadChanged => (
+                "head-changed",
+                "the origin's answer to HEAD says that what is stored is out of date: it is forgotten (RFC 9111 section 4.3.5)",
+            ),
+            Self::HeadAnswer => (
+                "head-answer",
+                "an answer to HEAD that says nothing of what is stored, and has no content to store",
+            ),
             Self::OnlyIfCached => {
                 ("only-if-cached", "the request accepts stored responses only (RFC 9111 section 5.2.1.7)")
             }

@@ -2,8 +2,8 @@
 //! what a 304 does to a stored response (RFC 9111 section 4.3).
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -33,7 +33,8 @@ impl<'a> Validators<'a> {
 
 /// Whether a request's condition is answered with 304 by a stored 200 with these validators
 /// (RFC 9110 sections 13.1.2 and 13.1.3: `If-None-Match` takes precedence, compared weakly). A date is compared with
-/// `Last-Modified`, else with `Date` (RFC 9111 section 4.3.2).
+/// `Last-Modified`, else with `Date` (RFC 9111 section 4.3.2), which must be earlier: within one second there may have
+/// been a purge and another answer.
 pub fn not_modified(request: &HeaderMap, stored: Validators<'_>, now: Now) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         return request
@@ -43,8 +44,31 @@ pub fn not_modified(request: &HeaderMap, stored: Validators<'_>, now: Now) -> bo
             .any(|tag| tag == b"*" || stored.etag.is_some_and(|e| opaque(e.as_bytes()) == opaque(tag)));
     }
     let Some(since) = date::of(request, &IF_MODIFIED_SINCE, now) else { return false };
-    let modified = stored.modified.or(stored.date);
-    modified.and_then(|value| date::parse(value.as_bytes(), now)).is_some_and(|modified| modified <= since)
+    let read = |value: &HeaderValue| date::parse(value.as_bytes(), now);
+    match stored.modified {
+        Some(modified) => read(modified).is_some_and(|modified| modified <= since),
+        None => stored.date.and_then(read).is_some_and(|date| date < since),
+    }
+}
+
+/// Whether a request has a condition that only the origin can find false (RFC 9111 section 4.3.2).
+pub fn is_for_the_origin(request: &HeaderMap) -> bool {
+    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Whether a stored 200 with these validators meets such a condition (RFC 9110 section 13.2.2): `If-Match`, compared
+/// strongly (section 13.1.1), else `If-Unmodified-Since` (section 13.1.4). What cannot be read is left to the origin.
+pub fn is_met(request: &HeaderMap, stored: Validators<'_>, now: Now) -> bool {
+    if request.contains_key(IF_MATCH) {
+        let strong = stored.etag.filter(|_| is_strong(stored.etag)).map(HeaderValue::as_bytes);
+        let mut tags = request.get_all(IF_MATCH).iter().flat_map(|line| members(line.as_bytes()));
+        return tags.any(|tag| tag == b"*" || strong == Some(tag));
+    }
+    let Some(since) = date::of(request, &IF_UNMODIFIED_SINCE, now) else { return false };
+    stored
+        .modified
+        .and_then(|value| date::parse(value.as_bytes(), now))
+        .is_some_and(|modified| modified <= since)
 }
 
 /// Whether a validator is an entity tag that changes with every byte (RFC 9110 section 8.8.1).
@@ -73,6 +97,20 @@ pub fn confirms(answer: &HeaderMap, etag: Option<&HeaderValue>, modified: Option
         (None, Some(named)) => modified.is_none_or(|m| m == named),
         (None, None) => true,
     }
+}
+
+/// Whether a 200 to HEAD speaks of the stored 200 with these validators and this length: it names no other
+/// (RFC 9111 section 4.3.5).
+pub fn agrees(
+    answer: &HeaderMap,
+    etag: Option<&HeaderValue>,
+    modified: Option<&HeaderValue>,
+    length: u64,
+) -> bool {
+    let same = |name, stored| answer.get_all(name).iter().all(|named| Some(named) == stored);
+    let lengths = answer.get_all(CONTENT_LENGTH);
+    let long = |l: &HeaderValue| l.to_str().ok().and_then(|l| l.parse().ok()) == Some(length);
+    same(ETAG, etag) && same(LAST_MODIFIED, modified) && lengths.iter().all(long)
 }
 
 /// Whether a 304 leaves this stored field as it is: it describes the content, which the 304 does not carry
@@ -134,8 +172,8 @@ mod tests {
             (value("Tue, 14 Nov 2023 22:03:20 GMT"), value("Tue, 14 Nov 2023 22:00:00 GMT"));
         let by_date = Validators { date: Some(&date), ..Validators::default() };
         let ask = |text: &str, stored| not_modified(&request(&[(IF_MODIFIED_SINCE, text)]), stored, NOW);
-        assert!(ask("Tue, 14 Nov 2023 22:03:20 GMT", by_date));
-        assert!(!ask("Tue, 14 Nov 2023 22:03:19 GMT", by_date));
+        assert!(ask("Tue, 14 Nov 2023 22:03:21 GMT", by_date));
+        assert!(!ask("Tue, 14 Nov 2023 22:03:20 GMT", by_date));
         assert!(ask("Tue, 14 Nov 2023 22:01:00 GMT", Validators { modified: Some(&modified), ..by_date }));
     }
 
@@ -155,10 +193,83 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_13_1_1_if_match_is_met_by_the_same_strong_entity_tag_or_by_anything_for_a_star() {
+        let ask = |text: &str, etag: Option<&str>| {
+            let etag = etag.map(value);
+            let stored = Validators { etag: etag.as_ref(), ..Validators::default() };
+            is_met(&request(&[(IF_MATCH, text)]), stored, NOW)
+        };
+        assert!(ask("\"b\", \"a\"", Some("\"a\"")));
+        assert!(ask("*", None));
+        assert!(!ask("\"b\"", Some("\"a\"")) && !ask("\"a\"", None) && !ask("", Some("\"a\"")));
+        assert!(!ask("W/\"a\"", Some("W/\"a\"")) && !ask("\"a\"", Some("W/\"a\"")));
+        assert!(!ask("W/\"a\"", Some("\"a\"")));
+    }
+
+    #[test]
+    fn rfc9110_13_1_4_if_unmodified_since_counts_only_without_if_match() {
+        let (early, late) = ("Tue, 14 Nov 2023 22:03:19 GMT", "Tue, 14 Nov 2023 22:03:20 GMT");
+        let ask = |since: &str, modified: Option<&str>| {
+            let modified = modified.map(value);
+            let stored = Validators { modified: modified.as_ref(), ..Validators::default() };
+            is_met(&request(&[(IF_UNMODIFIED_SINCE, since)]), stored, NOW)
+        };
+        assert!(ask(late, Some(late)) && ask(late, Some(early)));
+        assert!(!ask(early, Some(late)) && !ask(late, None) && !ask("yesterday", Some(late)));
+        let both = request(&[(IF_MATCH, "\"b\""), (IF_UNMODIFIED_SINCE, late)]);
+        let (etag, modified) = (value("\"a\""), value(late));
+        let stored = Validators { etag: Some(&etag), modified: Some(&modified), date: None };
+        assert!(!is_met(&both, stored, NOW));
+        assert!(is_for_the_origin(&both) && !is_for_the_origin(&request(&[(IF_NONE_MATCH, "*")])));
+    }
+
+    #[test]
+    fn rfc9111_4_3_5_a_200_to_head_agrees_where_it_names_no_other_validator_and_no_other_length() {
+        let (etag, modified) = (value("\"a\""), value("Tue, 14 Nov 2023 22:03:20 GMT"));
+        let ask = |fields: &[(HeaderName, &str)]| agrees(&request(fields), Some(&etag), Some(&modified), 7);
+        assert!(ask(&[]) && ask(&[(ETAG, "\"a\""), (CONTENT_LENGTH, "7")]));
+        assert!(ask(&[(LAST_MODIFIED, "Tue, 14 Nov 2023 22:03:20 GMT")]));
+        for (name, other) in [
+            (ETAG, "\"b\""),
+            (ETAG, "W/\"a\""),
+            (LAST_MODIFIED, "Tue, 14 Nov 2023 22:03:21 GMT"),
+            (CONTENT_LENGTH, "8"),
+            (CONTENT_LENGTH, "x"),
+        ] {
+            assert!(!ask(&[(name.clone(), other)]), "{name}: {other}");
+        }
+        assert!(
+            !agrees(&request(&[(ETAG, "\"a\"")]), None, None, 7),
+            "a validator that is not stored matches none"
+        );
+    }
+
+    #[test]
     fn rfc9111_4_3_4_a_304_for_another_entity_tag_confirms_nothing() {
         let etag = value("\"a\"");
         assert!(confirms(&request(&[(ETAG, "W/\"a\"")]), Some(&etag), None));
         assert!(!confirms(&request(&[(ETAG, "\"b\"")]), Some(&etag), None));
         assert!(confirms(&HeaderMap::new(), Some(&etag), None));
+    }
+
+    proptest::proptest! {
+        /// What is met or agrees is named by the request or the answer; no bytes make anything panic.
+        #[test]
+        fn no_bytes_make_a_condition_panic_or_hold_for_another_validator(line: Vec<u8>, other in "[a-z]{1,8}") {
+            if let Ok(line) = HeaderValue::from_bytes(&line) {
+                let fields = |name: HeaderName| HeaderMap::from_iter([(name, line.clone())]);
+                let etag = value(&format!("\"{other}\""));
+                let named = line.as_bytes().windows(etag.len()).any(|w| w == etag.as_bytes());
+                let star = line.as_bytes().contains(&b'*');
+                for name in [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, IF_MODIFIED_SINCE] {
+                    let stored = Validators { etag: Some(&etag), ..Validators::default() };
+                    let _ = not_modified(&fields(name.clone()), Validators { modified: Some(&line), ..stored }, NOW);
+                    let met = is_met(&fields(name.clone()), stored, NOW);
+                    proptest::prop_assert!(!met || name == IF_MATCH && (named || star));
+                }
+                proptest::prop_assert!(line == etag || !agrees(&fields(ETAG), Some(&etag), None, 0));
+                let _ = agrees(&fields(CONTENT_LENGTH), None, None, 0);
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
 use super::rescue::rescue;
-use super::respond::{Source, Verdict, XCache};
+use super::respond::{Source, Verdict, XCache, is_unchanged, unchanged};
 use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
@@ -65,7 +65,7 @@ impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
         if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
-            let (mut job, _) = self.job(visit, plan);
+            let (mut job, _) = self.job(visit, plan, false);
             job.request.extensions.remove::<Interim>();
             let private = None;
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
@@ -73,7 +73,8 @@ impl<S: Inner> Proxy<S> {
         }
     }
 
-    fn job(&self, visit: &Visit, plan: &Plan) -> (Job, bool) {
+    /// The job of a fill, and whether the client's own request says more than the fill's.
+    pub(super) fn job(&self, visit: &Visit, plan: &Plan, head: bool) -> (Job, bool) {
         let busting = plan.asked.wishes.refresh.is_some();
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
@@ -96,6 +97,7 @@ impl<S: Inner> Proxy<S> {
             max_ttl: plan.asked.max_ttl,
             generation: visit.who.generation.clone(),
             whole: busting,
+            head,
             purging: visit.route.purge_on_any.then(|| Purging::of(visit)),
         };
         (job, request.says_less)
@@ -111,7 +113,8 @@ impl<S: Inner> Proxy<S> {
         variant: Option<CacheKey>,
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
-        let (job, says_less) = self.job(&visit, &plan);
+        let head = self.asks_with_head(&visit, &plan, old.as_deref());
+        let (job, says_less) = self.job(&visit, &plan, head);
         let mut variant = variant;
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
@@ -139,8 +142,22 @@ impl<S: Inner> Proxy<S> {
         self.pass(errand.visit, errand.reason, errand.plan.asked.denied).await
     }
 
+    /// Whether a HEAD goes on as one: where RFC 9111 decides, and a stored 200 is there to be confirmed or updated by the
+    /// answer (section 4.3.5). Otherwise a GET is asked, whose answer can be stored.
+    fn asks_with_head(&self, visit: &Visit, plan: &Plan, old: Option<&StoredResponse>) -> bool {
+        visit.parts.method == Method::HEAD
+            && plan.caching.tier.ttl == Ttl::Origin
+            && plan.asked.wishes.refresh.is_none()
+            && old.is_some_and(|old| {
+                old.status == StatusCode::OK && self.shared.cache.check(old) == Validity::Valid
+            })
+    }
+
     /// Joins the fill that runs, or leads a new one in a task of its own.
     fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
+        // A HEAD has a place of its own, which is no variant's: no GET waits for its answer.
+        let apart = job.head.then(|| variant.unwrap_or(&job.keyed.key).variant(&[])).flatten();
+        let variant = apart.as_ref().or(variant);
         match self.shared.cache.attach(&job.keyed.key, variant, want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
@@ -177,7 +194,11 @@ impl<S: Inner> Proxy<S> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers.clone();
-        if errand.visit.parts.method != Method::HEAD {
+        let parts = &errand.visit.parts;
+        if is_unchanged(&parts.headers, head.status, |name| head.headers.get(name), self.shared.now()) {
+            // The client has it; the fill goes on for the others.
+            unchanged(&mut response);
+        } else if parts.method != Method::HEAD {
             *response.body_mut() = Body::wrap(reader);
         }
         self.add_own_fields(errand, private, &mut response);
@@ -208,7 +229,11 @@ impl<S: Inner> Proxy<S> {
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
         let mut verdict = errand.plan.verdict(word, kept.how, source);
         verdict.collapsed = private.is_none();
-        verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
+        verdict.forwarded = match kept.how {
+            Reason::Fresh => None,
+            Reason::HeadUpdated => Some(StatusCode::OK),
+            _ => Some(StatusCode::NOT_MODIFIED),
+        };
         let mut response = self.serve(&errand.visit, &kept.response, &verdict, self.shared.now());
         self.add_own_fields(errand, private, &mut response);
         Ok(response)

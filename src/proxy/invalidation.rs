@@ -60,17 +60,18 @@ impl Purging {
         }
     }
 
-    /// The answer to a write.
-    pub(super) fn written(&self, shared: &Shared, said: &Said, response: &Response<Body>) {
+    /// The answer to a write. How many records it made.
+    pub(super) fn written(&self, shared: &Shared, said: &Said, response: &Response<Body>) -> u64 {
         // As for the written URL itself: a redirect is no sign that nobody's write was accepted.
         let unsure = self.nobody && response.status().is_redirection();
-        self.carry_out(shared, self.locations(response), if unsure { &Where::Public } else { &self.whose });
+        let whose = if unsure { &Where::Public } else { &self.whose };
+        let records = self.carry_out(shared, self.locations(response), whose);
         let mut asked = Vec::new();
         if !said.purges.is_empty() {
             asked.extend(self.groups(&said.purges));
             asked.extend(self.asked(&said.purges));
         }
-        self.carry_out(shared, asked, &self.whose);
+        records + self.carry_out(shared, asked, &self.whose)
     }
 
     fn asked(&self, purges: &HeaderMap) -> Vec<Asked> {
@@ -192,7 +193,8 @@ impl Purging {
         Ok(wanted.into_iter().map(|wanted| (mode, wanted)).collect())
     }
 
-    fn carry_out(&self, shared: &Shared, asked: Vec<Asked>, whose: &Where) {
+    fn carry_out(&self, shared: &Shared, asked: Vec<Asked>, whose: &Where) -> u64 {
+        let mut records = 0;
         for mode in [Mode::Hard, Mode::Soft] {
             let wanted: Vec<Wanted> =
                 asked.iter().filter(|(m, _)| *m == mode).map(|(_, wanted)| wanted.clone()).collect();
@@ -203,6 +205,7 @@ impl Purging {
             match shared.plan_purge(&wanted, &terms) {
                 Ok(planned) => {
                     let receipts = shared.carry_out(&planned);
+                    records += receipts.len() as u64;
                     for (purge, receipt) in planned.purges.iter().zip(&receipts) {
                         audit::purged(&self.asker(), &audit::what(&wanted), &purge.whose, mode, receipt);
                     }
@@ -213,6 +216,7 @@ impl Purging {
                 }
             }
         }
+        records
     }
 
     fn asker(&self) -> Asker {

@@ -26,7 +26,7 @@ use crate::policy::vary;
 pub const SAFE: [http::HeaderName; 1] = [ACCEPT_ENCODING];
 
 /// Fields that make a request conditional or partial: a fill asks for whole answers.
-const CONDITIONAL: [http::HeaderName; 6] =
+pub(super) const CONDITIONAL: [http::HeaderName; 6] =
     [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
 
 /// The head of a fill's request.

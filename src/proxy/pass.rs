@@ -50,13 +50,16 @@ impl<S: Inner> Proxy<S> {
         verdict: Verdict,
         credential: Option<Credential>,
         ending: Option<UnsafeRequest>,
-        response: Response<Body>,
+        mut response: Response<Body>,
     ) -> Response<Body> {
         if let Some(credential) = credential {
             self.shared.identifier.set_cookie(&credential, response.headers());
         }
         drop(ending);
         let verdict = Verdict { forwarded: Some(response.status()), ..verdict };
+        for name in &FOR_SURROGATES {
+            response.headers_mut().remove(name);
+        }
         self.finish(told, response, &verdict)
     }
 
@@ -68,9 +71,6 @@ impl<S: Inner> Proxy<S> {
         parts.extensions.insert(Upstream(route.origin));
         let mut response = self.inner.send(Request::from_parts(parts, body)).await?;
         let said = tags::take(response.headers_mut());
-        for name in &FOR_SURROGATES {
-            response.headers_mut().remove(name);
-        }
         Ok((response, said))
     }
 
@@ -91,15 +91,21 @@ impl<S: Inner> Proxy<S> {
 
     async fn written(self, mut visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
-        let verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
+        let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
         let pending = Pending::of(self.shared.clone(), &mut visit);
         let purging = Purging::of(&visit);
+        let posting = self.posting(&visit);
         match self.clone().send_as_is(visit).await {
-            Ok((response, said)) => {
-                purging.written(&self.shared, &said, &response);
-                pending.answered(response.status());
+            Ok((mut response, said)) => {
+                let posted = posting.and_then(|posting| posting.answered(&self, &said, &response));
+                let records =
+                    purging.written(&self.shared, &said, &response) + pending.answered(response.status());
+                if let Some(kept) = posted.and_then(|posted| posted.after_its_purges(records)) {
+                    verdict.stored = true;
+                    response = response.map(|body| kept.keep(body));
+                }
                 self.passed(told, verdict, credential, ending, response)
             }
             Err(error) => {

@@ -95,7 +95,7 @@ fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
 }
 
 /// Whether the route's condition on the request holds.
-fn holds(only_if: &OnlyIf, visit: &Visit) -> bool {
+pub(super) fn holds(only_if: &OnlyIf, visit: &Visit) -> bool {
     let role = only_if.role.is_empty() || allowed(&Allow::Roles(only_if.role.clone()), &visit.who.identity);
     let one_of = |wanted: &[String], values: &mut dyn Iterator<Item = String>| {
         let mut values = values.peekable();

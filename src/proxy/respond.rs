@@ -22,7 +22,7 @@ pub enum XCache {
     Miss,
     /// A stale answer.
     Stale,
-    /// The origin said that the stored answer still holds.
+    /// The origin said that the stored answer still holds, with 304 or by its answer to HEAD.
     Revalidated,
     /// A fresh answer was asked for.
     Refresh,
@@ -148,7 +148,8 @@ impl Verdict {
         match self.reason {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
-            Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored | Reason::Validated => "stale",
+            Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored => "stale",
+            Reason::Validated | Reason::HeadUpdated | Reason::HeadChanged | Reason::HeadAnswer => "stale",
             Reason::Method | Reason::Write => "method",
             Reason::Bust
             | Reason::ClientRefresh
@@ -200,31 +201,40 @@ pub(super) fn from_stored(
     now: Now,
 ) -> Response<Body> {
     let mut headers = stored.header_map();
-    let conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
-    let unchanged = conditional
-        && stored.status == StatusCode::OK
-        && validation::not_modified(request, Validators::of(|name| stored.field(name)), now);
     headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
     let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
     let ttl = by_age.into_iter().chain(by_purge).min();
     verdict.write(&mut headers, ttl);
     let mut response = Response::new(Body::empty());
-    if unchanged {
-        // RFC 9110 section 15.4.5: what describes the content is left out.
-        headers.remove(CONTENT_LENGTH);
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else {
-        *response.status_mut() = stored.status;
-        if stored.status != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
-        }
-        if *method != Method::HEAD {
-            *response.body_mut() = Body::full(stored.body.clone());
-        }
+    *response.status_mut() = stored.status;
+    if stored.status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
     }
     *response.headers_mut() = headers;
+    if is_unchanged(request, stored.status, |name| stored.field(name), now) {
+        unchanged(&mut response);
+    } else if *method != Method::HEAD {
+        *response.body_mut() = Body::full(stored.body.clone());
+    }
     response
+}
+
+/// Whether the request's condition says that the client has this response already (RFC 9110 section 13.2.2): only of a 200.
+pub(super) fn is_unchanged<'a>(
+    request: &HeaderMap,
+    status: StatusCode,
+    field: impl Fn(&HeaderName) -> Option<&'a HeaderValue>,
+    now: Now,
+) -> bool {
+    let conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
+    conditional && status == StatusCode::OK && validation::not_modified(request, Validators::of(field), now)
+}
+
+/// Makes a 304 of a 200: what describes the content is left out (RFC 9110 section 15.4.5).
+pub(super) fn unchanged(response: &mut Response<Body>) {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().remove(CONTENT_LENGTH);
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
@@ -27,7 +27,8 @@ use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
 use crate::key::CacheKey;
-use crate::policy::{Decision, Reason, Validity, decide};
+use crate::policy::validation::Validators;
+use crate::policy::{Decision, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 type Boxed = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -77,6 +78,27 @@ where
 
     fn call(&mut self, request: Request<B>) -> ProxyFuture {
         ProxyFuture(Some(self.enter(request.map(Body::wrap))))
+    }
+}
+
+/// What becomes of a request with `If-Match` or `If-Unmodified-Since`: a fresh stored 200 that meets the condition answers
+/// it, everything else is the origin's to say (RFC 9111 section 4.3.2).
+fn with_precondition(
+    visit: &Visit,
+    plan: &Plan,
+    decision: Decision,
+    reason: Reason,
+    stored: Option<&StoredResponse>,
+) -> (Decision, Reason) {
+    let met = stored.is_some_and(|stored| {
+        let validators = Validators::of(|name| stored.field(name));
+        stored.status == StatusCode::OK && validation::is_met(&visit.parts.headers, validators, plan.now)
+    });
+    match decision {
+        Decision::Unsatisfiable => (decision, reason),
+        Decision::Serve if met => (decision, reason),
+        _ if plan.asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
+        _ => (Decision::Pass, Reason::Precondition),
     }
 }
 
@@ -150,6 +172,12 @@ impl<S: Inner> Proxy<S> {
         let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
         let (decision, reason) = decide(&plan.asked.wishes, judged, now);
         let reason = if reason == Reason::Absent { absent } else { reason };
+        let (decision, reason) = if validation::is_for_the_origin(&visit.parts.headers) {
+            let stored = found.as_ref().map(|(stored, _)| &**stored);
+            with_precondition(&visit, &plan, decision, reason, stored)
+        } else {
+            (decision, reason)
+        };
         self.decided(visit, plan, decision, reason, found, variant)
     }
 

@@ -36,13 +36,14 @@ impl Pending {
         Self { selectors: own_url(&shared, visit), rules, sure, whose, shared }
     }
 
-    /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not.
-    pub(super) fn answered(mut self, status: StatusCode) {
+    /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not. How many records it made.
+    pub(super) fn answered(mut self, status: StatusCode) -> u64 {
         if status.is_success() {
             self.whose = self.sure.clone();
         } else if !status.is_redirection() {
             self.forget();
         }
+        self.purge()
     }
 
     /// There is no answer. Where the request never got to the origin, nothing happened.
@@ -50,6 +51,18 @@ impl Pending {
         if matches!(error.kind(), ErrorKind::ConnectFailed | ErrorKind::OriginBusy) {
             self.forget();
         }
+    }
+
+    /// Purges, once, and says how many records that made.
+    fn purge(&mut self) -> u64 {
+        let mut selectors = std::mem::take(&mut self.selectors);
+        selectors.extend(self.rules.purges(&self.shared.config.writes));
+        self.forget();
+        if selectors.is_empty() {
+            return 0;
+        }
+        self.shared.cache.purge(&selectors, &self.whose);
+        1
     }
 
     fn forget(&mut self) {
@@ -73,11 +86,7 @@ pub(super) fn whose(visit: &Visit) -> Where {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let mut selectors = std::mem::take(&mut self.selectors);
-        selectors.extend(self.rules.purges(&self.shared.config.writes));
-        if !selectors.is_empty() {
-            self.shared.cache.purge(&selectors, &self.whose);
-        }
+        self.purge();
     }
 }
 

@@ -99,6 +99,12 @@ impl Fence {
         self.stripe(stripe).load(Ordering::SeqCst)
     }
 
+    /// The number of the last record that is in force, whomever it covers. A verdict that is asked for after this call knows
+    /// of that record and of all before it.
+    pub fn applied(&self) -> Position {
+        *lock(&self.applied)
+    }
+
     /// The position below which nothing is valid.
     pub fn floor(&self) -> Position {
         self.floor.load(Ordering::SeqCst)

@@ -98,6 +98,7 @@ pub fn origin_at(addr: SocketAddr) -> Origin {
         connections: 100,
         http2: false,
         preserve_host: true,
+        unsafe_read_to_close: false,
         ca: None,
     }
 }

@@ -122,6 +122,7 @@ pub(super) fn origins(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Vec<Arc<Origin
             http2: *raw.http2.get()?,
             preserve_host: *raw.host.get()? == HostMode::Preserve,
             ca,
+            unsafe_read_to_close: *raw.unsafe_read_to_close.get()?,
         }))
     };
     let entry = |entry: &super::collections::Entry<RawOrigin>| read(cx, &entry.name, entry.value.as_ref()?);

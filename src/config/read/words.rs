@@ -137,6 +137,9 @@ section! {
     host: HostMode = default "preserve";
     /// A PEM file with the certificate authorities trusted for it, instead of the system's.
     ca: FileName = optional "the system's";
+    /// Believes that an answer without a length, or in an unknown transfer coding (which is not undone), is whole when its
+    /// connection ends, and stores it. For conformance runs only.
+    unsafe_read_to_close: bool = default "false";
 }
 
 section! {

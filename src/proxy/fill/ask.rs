@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{DATE, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::job::{FillTask, Head, Strength};
 use crate::error::{Error, ErrorKind};
@@ -16,28 +16,31 @@ use crate::proxy::tags::{self, Said};
 use crate::stored::StoredResponse;
 
 impl<S: Inner> FillTask<S> {
-    /// Asks the origin, with the validators of `old`. A 304 that does not speak of it is asked again, without. The third
+    /// Asks the origin with GET or HEAD, and with the validators of `old`. A 304 that does not speak of it is asked again, without. The third
     /// value is `old`, where a 304 confirms it.
     pub(super) async fn exchange(
         &mut self,
+        method: Method,
         old: Option<(Arc<StoredResponse>, Strength)>,
     ) -> Result<(Head, Body, Option<Arc<StoredResponse>>), Error> {
-        let (head, body) = self.ask(old.as_ref().map(|(old, strength)| (&**old, *strength))).await?;
+        let (head, body) = self.ask(&method, old.as_ref().map(|(old, strength)| (&**old, *strength))).await?;
         let Some((old, strength)) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
             return Ok((head, body, None));
         };
         if confirms(&old, strength, &head.headers) {
             return Ok((head, body, Some(old)));
         }
-        let (head, body) = self.ask(None).await?;
+        let (head, body) = self.ask(&method, None).await?;
         Ok((head, body, None))
     }
 
     pub(super) async fn ask(
         &mut self,
+        method: &Method,
         old: Option<(&StoredResponse, Strength)>,
     ) -> Result<(Head, Body), Error> {
         let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
+        request.method_mut().clone_from(method);
         if let Some((old, strength)) = old.filter(|(old, _)| old.status == StatusCode::OK) {
             // A date says nothing of a change within its second.
             let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);

@@ -36,6 +36,8 @@ pub(in crate::proxy) struct Job {
     pub(in crate::proxy) generation: Option<Generation>,
     /// The stored response may not be used, nor its validator.
     pub(in crate::proxy) whole: bool,
+    /// For a HEAD: what is stored is confirmed or updated by a HEAD of the origin's, where it can be.
+    pub(in crate::proxy) head: bool,
     /// Whose entries the answer may purge, where the route lets any answer purge.
     pub(in crate::proxy) purging: Option<Purging>,
 }

@@ -5,14 +5,16 @@
 //! then may its validator be sent.
 
 mod ask;
+mod by_head;
 mod job;
 mod judge;
+mod posted;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AGE, ETAG};
-use http::{HeaderMap, HeaderName, Response};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use self::job::{Head, Strength, Variant};
@@ -23,10 +25,11 @@ use crate::cache::{Begun, Kept, Lookup, Outcome, SharedBody, SharedHead};
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::policy::surrogate::FOR_SURROGATES;
-use crate::policy::{Decision, Reason, Storable, Validity, decide, validation};
+use crate::policy::{Decision, Freshness, Reason, Storable, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 pub(super) use self::job::{FillTask, Job, Own};
+pub(super) use self::posted::Posted;
 
 impl<S: Inner> FillTask<S> {
     /// Sees the fill through. Whatever happens, the leader's drop wakes whoever still waits.
@@ -35,10 +38,13 @@ impl<S: Inner> FillTask<S> {
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
+            Again::Validate(stored, Strength::Any) if self.job.head && stored.status == StatusCode::OK => {
+                return self.by_head(begun, stored).await;
+            }
             Again::Validate(stored, strength) => Some((stored, strength)),
             Again::Nothing => None,
         };
-        match self.exchange(old).await {
+        match self.exchange(Method::GET, old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
             Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
             Ok((head, body, None)) => self.answered(begun, head, body).await,
@@ -91,7 +97,9 @@ impl<S: Inner> FillTask<S> {
     fn not_shared(mut self, reason: Reason, mut head: Head, body: Body) {
         // A failing origin is asked again by the next request: only a sound answer says something of its kind, and one
         // to a credential that changed says nothing of others'.
-        if !head.status.is_server_error() && reason != Reason::CredentialChanged {
+        // Nor does a HEAD say whether a GET's could be stored.
+        let telling = reason != Reason::CredentialChanged && !self.job.head;
+        if !head.status.is_server_error() && telling {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
         self.leader.answer(Outcome::NotShared(reason, head.status));
@@ -117,6 +125,25 @@ impl<S: Inner> FillTask<S> {
     }
 
     fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
+        let (head, judged) = self.renewed(old, head);
+        match judged {
+            // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
+            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            Ok((freshness, variant)) => {
+                let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
+                self.commit(stored.clone(), variant.clone());
+                self.kept(stored, Reason::Validated, variant);
+            }
+        }
+    }
+
+    /// The head of `old` with what the answer says anew (RFC 9111 section 3.2), and what becomes of it. What only the
+    /// leader may have goes to it.
+    fn renewed(
+        &mut self,
+        old: &StoredResponse,
+        head: Head,
+    ) -> (Head, Result<(Freshness, Option<Variant>), Reason>) {
         let mut headers = old.all_fields();
         // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
         headers.remove(AGE);
@@ -131,14 +158,11 @@ impl<S: Inner> FillTask<S> {
         let size = Some(old.body.len() as u64);
         let judged = self.judge(&head, size, Some(&old.body));
         match judged.and_then(|allowed| Ok((allowed, self.variant(&head.headers)?))) {
-            // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
-            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            Err(reason) => (head, Err(reason)),
             Ok((Storable { freshness, withheld }, variant)) => {
                 let own = take(&mut head.headers, &withheld);
                 self.send_fields(own);
-                let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                self.commit(stored.clone(), variant.clone());
-                self.kept(stored, Reason::Validated, variant);
+                (head, Ok((freshness, variant)))
             }
         }
     }

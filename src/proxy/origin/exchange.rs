@@ -43,7 +43,9 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
         return tunnel::join(answer, lease, client, job.wishes.upgrade);
     }
     let (mut parts, body) = answer.into_parts();
-    head::accept(&mut parts, &method).map_err(|what| job.pool.error(ErrorKind::OriginBroken, what))?;
+    let to_close = job.pool.origin.unsafe_read_to_close;
+    head::accept(&mut parts, &method, to_close)
+        .map_err(|what| job.pool.error(ErrorKind::OriginBroken, what))?;
     Ok(Response::from_parts(parts, Receiving::body(body, lease, job.upload)))
 }
 

@@ -124,7 +124,14 @@ pub(super) fn pass_on_interim(request: &mut Request<Body>, client: Interim) {
 
 /// Checks the framing of an answer and takes the connection-specific fields out of it. The error is the end of a
 /// sentence that begins with the origin's name.
-pub(super) fn accept(head: &mut http::response::Parts, method: &Method) -> Result<(), &'static str> {
+///
+/// With `to_close` an answer whose last transfer coding is not `chunked` is read until its connection ends (RFC 9112
+/// section 6.3, rule 4), and what ends with its connection is taken for whole.
+pub(super) fn accept(
+    head: &mut http::response::Parts,
+    method: &Method,
+    to_close: bool,
+) -> Result<(), &'static str> {
     let headers = &mut head.headers;
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
@@ -134,7 +141,12 @@ pub(super) fn accept(head: &mut http::response::Parts, method: &Method) -> Resul
     let has_length = length.is_some();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();
-    if codings.next().is_some() || coding.is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+    let known = |c: &HeaderValue| {
+        // What ends in `chunked` is read in chunks: another coding below it would be taken for content.
+        let chunked = c.as_bytes().eq_ignore_ascii_case(b"chunked");
+        chunked || to_close && !fields::members(c.as_bytes()).any(|m| m.eq_ignore_ascii_case(b"chunked"))
+    };
+    if codings.next().is_some() || coding.is_some_and(|c| !known(c)) {
         return Err("answered in a transfer coding other than `chunked`");
     }
     let has_coding = coding.is_some();
@@ -143,7 +155,7 @@ pub(super) fn accept(head: &mut http::response::Parts, method: &Method) -> Resul
     }
     let bodyless =
         method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !bodyless && !has_length && !has_coding && head.version < Version::HTTP_2 {
+    if !bodyless && !has_length && !has_coding && !to_close && head.version < Version::HTTP_2 {
         head.extensions.insert(CloseDelimited);
     }
     fields::strip_connection_specific(headers)

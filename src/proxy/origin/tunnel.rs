@@ -44,7 +44,7 @@ pub(super) fn join(
     let (mut parts, _) = answer.into_parts();
     // It has no body; what would frame one is an error of the origin's that ends here.
     parts.headers.remove(header::CONTENT_LENGTH);
-    head::accept(&mut parts, &http::Method::HEAD)
+    head::accept(&mut parts, &http::Method::HEAD, false)
         .map_err(|what| lease.pool().error(ErrorKind::OriginBroken, what))?;
     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(header::UPGRADE, agreed);
