@@ -136,7 +136,8 @@ async fn what_the_answer_lacks_keeps_it_from_being_stored() {
         ("a cookie", made("/page").header("set-cookie", "a=b"), false),
         ("Vary: Cookie", made("/page").header("vary", "cookie"), false),
         ("Vary: *", made("/page").header("vary", "*"), false),
-        ("a part", made("/page").header("content-range", "bytes 0-1/2"), false),
+        ("no-store to surrogates", made("/page").header("surrogate-control", "no-store"), false),
+        ("a range of nothing", made("/page").header("content-range", "bytes 0-1/2"), true),
         ("too many tags", made("/page").header("cache-tag", vec!["t".repeat(3_000); 2].join(",")), false),
     ];
     let replies: Vec<_> =
