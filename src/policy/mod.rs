@@ -8,6 +8,7 @@ pub mod reason;
 pub mod storable;
 pub mod validation;
 pub mod vary;
+pub mod weighted;
 
 pub use cache_control::CacheControl;
 pub use decide::{Decision, Validity, decide};
