@@ -4,6 +4,7 @@
 //! bytes. Stores compare the whole of it; the hash only finds the place, and is keyed with random numbers of this
 //! process so that nobody can aim requests at one place (SipHash).
 
+mod derived;
 mod view;
 
 use std::hash::{BuildHasher, Hash, Hasher};

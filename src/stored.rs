@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::key::CacheKey;
 use crate::policy::Freshness;
 
 /// A place in the purge log. Positions of one process only are compared here.
@@ -20,11 +21,31 @@ pub enum Entry {
     Variants(Arc<Variants>),
 }
 
-/// The fields that tell the variants of one key apart.
+/// The variants of one key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variants {
-    /// In lower case, sorted.
+    /// The fields that tell them apart: in lower case, sorted.
     pub fields: Vec<HeaderName>,
+    /// Those that were stored, the last one last. What was evicted since is still among them.
+    pub members: Vec<Member>,
+}
+
+/// A variant that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The key under which it lies.
+    pub place: CacheKey,
+    /// The order of its fill.
+    pub ticket: u64,
+    /// Its one language, in lower case, where the response names one.
+    pub language: Option<Box<[u8]>>,
+}
+
+impl Member {
+    /// What it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        self.place.len() + self.language.as_ref().map_or(0, |language| language.len()) + 64
+    }
 }
 
 /// Which purges cover a stored response, as digests (see `purge::Coverage`).
@@ -101,6 +122,11 @@ impl StoredResponse {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v)
     }
 
+    /// All values of a field.
+    pub fn field_all(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, v)| v)
+    }
+
     /// The fields as a map, with room for what Larder adds.
     pub fn header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.fields.len() + 6);
@@ -158,7 +184,10 @@ impl Entry {
     pub fn weight(&self, key: usize) -> u64 {
         match self {
             Self::Response(response) => response.weight(key),
-            Self::Variants(variants) => 256 + key as u64 + 40 * variants.fields.len() as u64,
+            Self::Variants(variants) => {
+                let members: usize = variants.members.iter().map(Member::weight).sum();
+                (256 + key + 40 * variants.fields.len() + members) as u64
+            }
         }
     }
 }

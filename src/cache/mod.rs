@@ -6,6 +6,7 @@ mod inspect;
 mod order;
 mod sweep;
 mod uncacheable;
+mod variants;
 
 use std::sync::Arc;
 
@@ -176,8 +177,11 @@ impl Cache {
         let place = variant.as_ref().map_or(key, |(_, place)| place);
         leader.commit(place, || {
             if let Some((fields, _)) = &variant {
-                let variants = Arc::new(Variants { fields: fields.clone() });
-                backend.put(key.clone(), Entry::Variants(variants), now)?;
+                // Under the lock of the key's fills: no variant that is stored at the same time is forgotten.
+                let (variants, gone) =
+                    variants::with(self.variants(store, key, now), fields, place, &response);
+                gone.iter().for_each(|place| backend.remove(place));
+                backend.put(key.clone(), Entry::Variants(Arc::new(variants)), now)?;
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
         })

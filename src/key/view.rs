@@ -58,9 +58,10 @@ impl CacheKey {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Reads the bytes of a key, part by part.
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -70,7 +71,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    fn part(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn part(&mut self) -> Option<&'a [u8]> {
         let (length, _) = self.bytes.get(self.at..)?.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let start = self.at + 4;
@@ -83,8 +84,12 @@ impl<'a> Reader<'a> {
         self.part().map(|part| String::from_utf8_lossy(part).into_owned())
     }
 
+    pub(super) fn maybe_part(&mut self) -> Option<Option<&'a [u8]>> {
+        Some(if self.byte()? == 1 { Some(self.part()?) } else { None })
+    }
+
     fn maybe(&mut self) -> Option<Option<String>> {
-        Some(if self.byte()? == 1 { Some(self.text()?) } else { None })
+        Some(self.maybe_part()?.map(|part| String::from_utf8_lossy(part).into_owned()))
     }
 
     fn tenant(&mut self) -> Option<Tenant> {

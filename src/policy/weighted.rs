@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_LANGUAGE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::http::fields::{is_closed, list, semicolons};
+use crate::http::fields::{is_closed, list, members, semicolons};
 
 /// The weight of what has none, in thousandths.
 const FULL: u16 = 1_000;
@@ -63,8 +63,18 @@ pub fn preferred_language(request: &HeaderMap) -> Option<Vec<u8>> {
         }
     }
     let best = best.filter(|best| alone && best.weight > Some(0))?;
-    let is_tag = best.what.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
-    is_tag.then(|| best.what.into_owned())
+    is_tag(&best.what).then(|| best.what.into_owned())
+}
+
+/// The one language that an answer is for (RFC 9110 section 8.5), in lower case, from the lines of its `Content-Language`.
+pub fn one_language<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Option<Vec<u8>> {
+    let mut languages = lines.flat_map(|line| members(line.as_bytes()));
+    let one = languages.next().filter(|language| is_tag(language))?;
+    languages.next().is_none().then(|| one.to_ascii_lowercase())
+}
+
+fn is_tag(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }
 
 fn preference(member: &[u8]) -> Preference<'_> {
@@ -116,7 +126,6 @@ pub fn thousandths(value: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn map(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
@@ -184,6 +193,18 @@ mod tests {
             assert_eq!(read(none), None, "{none}");
         }
         assert_eq!(read("fr;q=0.1, en;q=0.5, de;q=0.5, pt;q=0.6").as_deref(), Some("pt"));
+    }
+
+    #[test]
+    fn rfc9110_8_5_an_answer_is_for_one_language_or_for_none_in_particular() {
+        let read = |lines: &[&str]| {
+            let values: Vec<_> = lines.iter().map(|line| HeaderValue::from_str(line).unwrap()).collect();
+            one_language(values.iter()).map(|l| String::from_utf8(l).unwrap())
+        };
+        assert_eq!(read(&["De-AT"]).as_deref(), Some("de-at"));
+        for none in [&[][..], &[""], &["de, en"], &["de", "en"], &["d e"], &["*"]] {
+            assert_eq!(read(none), None);
+        }
     }
 
     proptest! {
