@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
-use http::{HeaderMap, HeaderName};
+use bytes::Bytes;
+use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Cache;
 use crate::clock::Now;
 use crate::key::CacheKey;
-use crate::policy::{Validity, weighted};
+use crate::policy::{Validity, validation, vary, weighted};
 use crate::stored::{Entry, Member, StoredResponse, Variants};
 
 /// How many variants of one key are kept.
@@ -74,14 +75,52 @@ impl Cache {
     }
 }
 
+/// How many other variants are named to the origin at most.
+const MAX_NAMED: usize = 16;
+
+impl Cache {
+    /// The stored variants of `key` that the origin may confirm for a request for another one, newest first: each 200, with a
+    /// strong entity tag of its own, in a coding that the request takes, and not purged. A weak entity tag may be that of
+    /// several variants: it could not tell which of them is meant.
+    pub fn confirmable(
+        &self,
+        store: usize,
+        key: &CacheKey,
+        request: &HeaderMap,
+        now: Now,
+    ) -> Vec<Arc<StoredResponse>> {
+        let Some(variants) = self.variants(store, key, now) else { return Vec::new() };
+        let mut found: Vec<Arc<StoredResponse>> = Vec::new();
+        // An entity tag that stands for two different contents tells nothing, though the origin calls it strong.
+        let mut broken: Vec<HeaderValue> = Vec::new();
+        for member in variants.members.iter().rev() {
+            let Some(Entry::Response(response)) = self.get(store, &member.place, now) else { continue };
+            let Some(tag) = response.field(&ETAG).filter(|tag| validation::is_listed(tag)) else { continue };
+            if let Some(same) = found.iter().find(|other| other.field(&ETAG) == Some(tag)) {
+                broken.extend((!is_same(&same.body, &response.body)).then(|| tag.clone()));
+            } else if found.len() < MAX_NAMED
+                && response.status == StatusCode::OK
+                && vary::takes_codings(request, response.field_all(&CONTENT_ENCODING))
+                && self.check(&response) != Validity::Purged
+            {
+                found.push(response);
+            }
+        }
+        found.retain(|response| response.field(&ETAG).is_some_and(|tag| !broken.contains(tag)));
+        found
+    }
+}
+
+fn is_same(a: &Bytes, b: &Bytes) -> bool {
+    (a.as_ptr() == b.as_ptr() && a.len() == b.len()) || a == b
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::key::{KeyParts, Owner};
     use crate::policy::Freshness;
     use crate::stored::Selectors;
-    use bytes::Bytes;
-    use http::StatusCode;
     use std::time::Duration;
 
     fn response(ticket: u64) -> StoredResponse {

@@ -131,3 +131,123 @@ async fn f2_of_one_url_a_bounded_number_of_variants_is_kept() {
     assert_eq!(kept, (16..80).collect::<Vec<_>>());
     assert_eq!(larder.ask("/other", &[]).await.x_cache(), "HIT");
 }
+
+/// An origin whose views `a` and `b` are the same page, with the entity tag of the page; it answers 304 to whoever has it.
+/// The answer of `other` is a page of its own. Content is `how` and the number of the answer.
+fn pages(how: &'static str) -> Origin {
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let number = std::sync::Arc::new(number);
+    Origin::start(move |request: Request<Bytes>| {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let tag = match field(&request, "x-view").as_str() {
+            "a" | "b" => "\"page\"",
+            "weak" | "weaker" => "W/\"page\"",
+            _ => "\"other\"",
+        };
+        let listed = field(&request, "if-none-match").split(", ").any(|one| one == tag);
+        let reply = if listed { Reply::status(304) } else { Reply::ok(format!("{how}{number}")) };
+        let reply = if how == "unnamed" && listed { reply } else { reply.header("etag", tag) };
+        std::future::ready(reply.header("vary", "X-View").header("cache-control", "max-age=600"))
+    })
+}
+
+async fn view(larder: &InProcess, view: &str) -> (String, String) {
+    let answer = larder.ask("/page", &[("x-view", view)]).await;
+    (answer.x_cache().to_owned(), answer.text().to_owned())
+}
+
+fn pair(word: &str, text: &str) -> (String, String) {
+    (word.to_owned(), text.to_owned())
+}
+
+#[tokio::test]
+async fn f2_other_variants_are_named_to_the_origin_and_the_one_that_it_confirms_is_the_answer() {
+    let origin = pages("");
+    let larder = larder(&origin).await;
+    assert_eq!(view(&larder, "other").await, pair("MISS", "0"));
+    assert_eq!(view(&larder, "a").await, pair("MISS", "1"));
+    assert_eq!(origin.last("/page").header("if-none-match"), Some("\"other\""));
+    assert_eq!(view(&larder, "b").await, pair("REVALIDATED", "1"));
+    assert_eq!(origin.last("/page").header("if-none-match"), Some("\"page\", \"other\""));
+    assert_eq!(view(&larder, "b").await, pair("HIT", "1"));
+    // Stale, its own comes first, and a date would stand alone.
+    larder.advance(std::time::Duration::from_secs(601));
+    assert_eq!(view(&larder, "other").await, pair("REVALIDATED", "0"));
+    assert_eq!(origin.last("/page").header("if-none-match"), Some("\"other\", \"page\""));
+    // A weak entity tag may be that of several variants: it is not named for another one.
+    assert_eq!(view(&larder, "weak").await.0, "MISS");
+    assert_eq!(view(&larder, "weaker").await.0, "MISS");
+    assert_eq!(origin.last("/page").header("if-none-match"), Some("\"other\", \"page\""));
+}
+
+#[tokio::test]
+async fn f2_a_304_that_names_none_of_several_is_asked_again_without_conditions() {
+    let origin = pages("unnamed");
+    let larder = larder(&origin).await;
+    assert_eq!(view(&larder, "other").await.0, "MISS");
+    assert_eq!(view(&larder, "a").await, pair("MISS", "unnamed1"));
+    // Two were named, the answer names neither: it may mean either.
+    assert_eq!(view(&larder, "b").await, pair("MISS", "unnamed3"));
+    assert_eq!(origin.last("/page").header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn f2_no_purged_variant_is_named_to_the_origin() {
+    let origin = pages("");
+    let larder = larder(&origin).await;
+    assert_eq!(view(&larder, "a").await, pair("MISS", "0"));
+    assert!(larder.post("/page").send().await.status.is_success());
+    assert_eq!(view(&larder, "b").await, pair("MISS", "2"));
+    assert_eq!(origin.last("/page").header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn f2_what_a_304_confirms_for_another_variant_began_with_the_request_that_it_answers() {
+    let gate = crate::support::Gate::closed();
+    let at_the_gate = gate.clone();
+    let origin = Origin::start(move |request: Request<Bytes>| {
+        let gate = at_the_gate.clone();
+        async move {
+            let listed = request.headers().contains_key("if-none-match");
+            if listed {
+                gate.pass().await;
+            }
+            let reply = if listed { Reply::status(304) } else { Reply::ok(field(&request, "x-view")) };
+            reply.header("etag", "\"page\"").header("vary", "X-View").header("cache-control", "max-age=600")
+        }
+    });
+    let larder = larder(&origin).await;
+    assert_eq!(view(&larder, "a").await, pair("MISS", "a"));
+    let asking = tokio::spawn(larder.get("/page").header("x-view", "b").send());
+    gate.arrived(1).await;
+    assert!(larder.post("/page").send().await.status.is_success());
+    gate.open();
+    // What a 304 confirmed before the purge is not served after it: the origin was asked once more, for a whole answer.
+    assert_eq!(asking.await.unwrap().text(), "b");
+    assert_eq!(origin.last("/page").header("if-none-match"), None);
+    assert_eq!(view(&larder, "b").await, pair("HIT", "b"));
+}
+
+#[tokio::test]
+async fn f2_a_variant_in_a_coding_that_the_request_does_not_take_is_not_named() {
+    let origin = Origin::start(async |request: Request<Bytes>| {
+        if request.headers().contains_key("if-none-match") {
+            return Reply::status(304).header("etag", "\"one\"");
+        }
+        let encoded = field(&request, "accept-encoding") == "gzip";
+        let reply = Reply::ok(if encoded { "encoded" } else { "plain" });
+        let reply = if encoded { reply.header("content-encoding", "gzip") } else { reply };
+        // It calls both by one name, as it must not.
+        reply
+            .header("etag", "\"one\"")
+            .header("vary", "Accept-Encoding")
+            .header("cache-control", "max-age=600")
+    });
+    let larder = larder(&origin).await;
+    let gzip = larder.ask("/page", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(gzip.text(), "encoded");
+    assert_eq!(larder.ask("/page", &[]).await.text(), "plain");
+    // From now on the name stands for two contents, and means nothing.
+    assert_eq!(larder.ask("/page", &[("accept-encoding", "br")]).await.text(), "plain");
+    assert_eq!(origin.last("/page").header("if-none-match"), None);
+}
