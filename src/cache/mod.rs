@@ -4,6 +4,7 @@ mod body;
 mod fill;
 mod inspect;
 mod order;
+mod search;
 mod sweep;
 mod uncacheable;
 mod variants;
@@ -94,7 +95,8 @@ impl Cache {
         now: Now,
     ) -> (Lookup, Option<CacheKey>) {
         match self.get(store, key, now) {
-            None => (Lookup::Absent, None),
+            // What is known of a URL whatever its query lies under no key of a request.
+            None | Some(Entry::Searches(_) | Entry::Searched(_)) => (Lookup::Absent, None),
             Some(Entry::Response(response)) => (self.judged(response), None),
             Some(Entry::Variants(variants)) => {
                 let Some(variant) = variant_key(key, &variants.fields, request) else {
@@ -184,14 +186,16 @@ impl Cache {
                 backend.put(key.clone(), Entry::Variants(Arc::new(variants)), now)?;
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
-        })
+        })?;
+        self.make_findable(store, key, &response, now);
+        Ok(())
     }
 
     /// The fields that tell the stored variants of `key` apart, if there are any.
     pub fn variants(&self, store: usize, key: &CacheKey, now: Now) -> Option<Arc<Variants>> {
         match self.get(store, key, now)? {
             Entry::Variants(variants) => Some(variants),
-            Entry::Response(_) => None,
+            _ => None,
         }
     }
 

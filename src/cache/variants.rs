@@ -14,7 +14,7 @@ use super::Cache;
 use crate::clock::Now;
 use crate::key::CacheKey;
 use crate::policy::{Validity, validation, vary, weighted};
-use crate::stored::{Entry, Member, StoredResponse, Variants};
+use crate::stored::{Entry, Member, StoredResponse, Variants, later};
 
 /// How many variants of one key are kept.
 pub(super) const MAX_VARIANTS: usize = 64;
@@ -29,6 +29,7 @@ pub(super) fn with(
     place: &CacheKey,
     response: &StoredResponse,
 ) -> (Variants, Vec<CacheKey>) {
+    let until = later(response.freshness.useless_after(), known.as_ref().map(|known| known.until));
     let mut members = known.map_or_else(Vec::new, |known| known.members.clone());
     members.retain(|member| member.place != *place);
     members.push(Member {
@@ -44,7 +45,7 @@ pub(super) fn with(
     // The newest stays, however long its key is.
     let kept = members.iter().rev().take(MAX_VARIANTS).take_while(&mut fits).count().max(1);
     let gone = members.drain(..members.len() - kept).map(|member| member.place).collect();
-    (Variants { fields: fields.to_vec(), members }, gone)
+    (Variants { fields: fields.to_vec(), members, until }, gone)
 }
 
 impl Cache {

@@ -35,12 +35,7 @@ impl CacheKey {
     /// The parts. `None` is for bytes that are no key, which do not occur.
     pub fn view(&self) -> Option<KeyView> {
         let mut reader = Reader { bytes: &self.bytes, at: 0 };
-        let https = reader.byte()? == 1;
-        let authority = reader.text()?;
-        let owner = reader.owner()?;
-        let route = reader.text()?;
-        let _method = reader.text()?;
-        let path = reader.text()?;
+        let BeforeQuery { https, authority, owner, route, path } = reader.before_query()?;
         let query = reader.maybe()?;
         let base = reader.marker();
         Some(KeyView { https, authority, owner, route, path, query, base })
@@ -64,7 +59,26 @@ pub(super) struct Reader<'a> {
     pub(super) at: usize,
 }
 
+/// The parts that come before the query.
+pub(super) struct BeforeQuery {
+    https: bool,
+    authority: String,
+    owner: Owner,
+    route: String,
+    path: String,
+}
+
 impl<'a> Reader<'a> {
+    /// Reads up to the query.
+    pub(super) fn before_query(&mut self) -> Option<BeforeQuery> {
+        let https = self.byte()? == 1;
+        let authority = self.text()?;
+        let owner = self.owner()?;
+        let route = self.text()?;
+        let _method = self.part()?;
+        Some(BeforeQuery { https, authority, owner, route, path: self.text()? })
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let byte = *self.bytes.get(self.at)?;
         self.at += 1;

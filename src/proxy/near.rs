@@ -13,16 +13,19 @@ use crate::policy::{Decision, Reason, Validity, decide};
 use crate::stored::StoredResponse;
 
 impl<S: Inner> Proxy<S> {
-    /// A stored response that fits this request, and why it may be served. `variant` is the key of the request's own variant,
-    /// where others are stored.
+    /// A stored response that fits this request, and why it may be served: another variant of it, where there are some, whose
+    /// own would be `variant`; otherwise one to another query (`No-Vary-Search`).
     pub(super) fn near(
         &self,
         visit: &Visit,
         plan: &Plan,
         variant: Option<&CacheKey>,
     ) -> Option<(Arc<StoredResponse>, Reason)> {
-        let (cache, key, store) = (&self.shared.cache, &plan.keyed.key, plan.caching.tier.store);
-        let stored = cache.in_preferred_language(store, key, variant?, &visit.parts.headers, plan.now)?;
+        let (cache, keyed, headers) = (&self.shared.cache, &plan.keyed, &visit.parts.headers);
+        let stored = match variant {
+            Some(own) => cache.in_preferred_language(keyed.store, &keyed.key, own, headers, plan.now),
+            None => cache.equivalent(&keyed.coverage(), headers, plan.now),
+        }?;
         let (decision, reason) =
             decide(&plan.asked.wishes, Some((&stored.freshness, Validity::Valid)), plan.now);
         (decision == Decision::Serve).then_some((stored, reason))

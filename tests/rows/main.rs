@@ -20,4 +20,5 @@ mod e;
 mod e7_whole;
 mod f;
 mod f2_answers;
+mod search;
 mod vary;
