@@ -197,7 +197,10 @@ impl<S: Inner> Proxy<S> {
         let fresh = kept.how == Reason::Fresh;
         let (word, source) =
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
-        let mut verdict = errand.plan.verdict(word, kept.how, source);
+        // Where the origin confirmed another variant, there was nothing stale.
+        let others = !fresh && errand.reason == Reason::VaryMiss;
+        let reason = if others { errand.reason } else { kept.how };
+        let mut verdict = errand.plan.verdict(word, reason, source);
         verdict.collapsed = !led;
         verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
         Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))

@@ -1,8 +1,12 @@
 //! F2: variants of one URL: which requests mean the same, how many are kept, and how one confirms another.
 
+use std::sync::Arc;
+
 use crate::support::{InProcess, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
+use larder::cache::Cache;
+use larder::purge::{Mode, Purge, Selector, Where};
 
 const NOON: u64 = 1_780_000_000;
 
@@ -167,7 +171,9 @@ async fn f2_other_variants_are_named_to_the_origin_and_the_one_that_it_confirms_
     assert_eq!(view(&larder, "other").await, pair("MISS", "0"));
     assert_eq!(view(&larder, "a").await, pair("MISS", "1"));
     assert_eq!(origin.last("/page").header("if-none-match"), Some("\"other\""));
-    assert_eq!(view(&larder, "b").await, pair("REVALIDATED", "1"));
+    let b = larder.ask("/page", &[("x-view", "b")]).await;
+    assert_eq!((b.x_cache(), b.text()), ("REVALIDATED", "1"));
+    assert!(b.cache_status().contains("fwd=vary-miss; fwd-status=304"), "{}", b.cache_status());
     assert_eq!(origin.last("/page").header("if-none-match"), Some("\"page\", \"other\""));
     assert_eq!(view(&larder, "b").await, pair("HIT", "1"));
     // Stale, its own comes first, and a date would stand alone.
@@ -199,6 +205,24 @@ async fn f2_no_purged_variant_is_named_to_the_origin() {
     assert!(larder.post("/page").send().await.status.is_success());
     assert_eq!(view(&larder, "b").await, pair("MISS", "2"));
     assert_eq!(origin.last("/page").header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn f2_a_softly_purged_variant_may_be_confirmed_by_its_strong_entity_tag() {
+    let origin = pages("");
+    let mut handle = None;
+    let over = |stores: &[Arc<larder::config::Store>], clock| {
+        let cache = Cache::new(stores, clock);
+        handle = Some(cache.clone());
+        cache
+    };
+    let larder = InProcess::start_over(YAML, &origin, NOON, &[], over).await;
+    assert_eq!(view(&larder, "a").await, pair("MISS", "0"));
+    let soft = Purge { mode: Mode::Soft, ..Purge::hard(vec![Selector::Everything], Where::All) };
+    handle.unwrap().purge_with(&soft);
+    assert_eq!(view(&larder, "b").await, pair("REVALIDATED", "0"));
+    assert_eq!(view(&larder, "b").await, pair("HIT", "0"), "it began after the purge");
+    assert_eq!(view(&larder, "a").await, pair("REVALIDATED", "0"));
 }
 
 #[tokio::test]
