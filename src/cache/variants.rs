@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, ETAG};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Cache;
@@ -81,8 +81,9 @@ const MAX_NAMED: usize = 16;
 
 impl Cache {
     /// The stored variants of `key` that the origin may confirm for a request for another one, newest first: each 200, with a
-    /// strong entity tag of its own, in a coding that the request takes, and not purged. A weak entity tag may be that of
-    /// several variants: it could not tell which of them is meant.
+    /// strong entity tag of its own, for requests that take the same codings, and not purged. A weak entity tag may be that of
+    /// several variants: it could not tell which of them is meant. And who takes a coding is not to be given the plain content
+    /// for good because somebody who does not came first.
     pub fn confirmable(
         &self,
         store: usize,
@@ -94,14 +95,17 @@ impl Cache {
         let mut found: Vec<Arc<StoredResponse>> = Vec::new();
         // An entity tag that stands for two different contents tells nothing, though the origin calls it strong.
         let mut broken: Vec<HeaderValue> = Vec::new();
-        for member in variants.members.iter().rev() {
+        let codings = vary::selecting_value(request, &ACCEPT_ENCODING);
+        let takes_the_same = |member: &&Member| {
+            member.place.selected(key, &ACCEPT_ENCODING).is_none_or(|theirs| theirs == codings.as_deref())
+        };
+        for member in variants.members.iter().rev().filter(takes_the_same) {
             let Some(Entry::Response(response)) = self.get(store, &member.place, now) else { continue };
             let Some(tag) = response.field(&ETAG).filter(|tag| validation::is_listed(tag)) else { continue };
             if let Some(same) = found.iter().find(|other| other.field(&ETAG) == Some(tag)) {
                 broken.extend((!is_same(&same.body, &response.body)).then(|| tag.clone()));
             } else if found.len() < MAX_NAMED
                 && response.status == StatusCode::OK
-                && vary::takes_codings(request, response.field_all(&CONTENT_ENCODING))
                 && self.check(&response) != Validity::Purged
             {
                 found.push(response);

@@ -11,6 +11,20 @@ use super::{CacheKey, MAX_KEY_BYTES, Writer};
 pub(super) const SEARCH: [u8; 4] = (u32::MAX - 1).to_be_bytes();
 
 impl CacheKey {
+    /// The value of a field by which this variant of `base` was selected; `Some(None)`: there was no such field. `None` where the
+    /// field does not select.
+    pub fn selected(&self, base: &Self, field: &HeaderName) -> Option<Option<&[u8]>> {
+        let rest = self.bytes.get(base.len() + 4..)?;
+        let mut reader = Reader { bytes: rest, at: 0 };
+        while reader.at < rest.len() {
+            let (name, value) = (reader.part()?, reader.maybe_part()?);
+            if name == field.as_str().as_bytes() {
+                return Some(value);
+            }
+        }
+        None
+    }
+
     /// The key of this variant of `base` if the request had `value` in `field`. `None` where `field` does not select.
     pub fn reselected(&self, base: &Self, field: &HeaderName, value: &[u8]) -> Option<Self> {
         let (head, rest) = self.bytes.split_at_checked(base.len() + 4)?;
@@ -110,9 +124,11 @@ mod tests {
                 .unwrap()
         };
         for language in [None, Some(&b"de"[..]), Some(b"")] {
+            assert_eq!(of(language).selected(&key, &ACCEPT_LANGUAGE), Some(language));
             assert_eq!(of(language).reselected(&key, &ACCEPT_LANGUAGE, b"en").unwrap(), of(Some(b"en")));
         }
         let other = HeaderName::from_static("x-other");
+        assert!(of(None).selected(&key, &other).is_none() && key.selected(&key, &ACCEPT).is_none());
         assert!(
             of(None).reselected(&key, &other, b"en").is_none()
                 && key.reselected(&key, &ACCEPT, b"").is_none()
