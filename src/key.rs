@@ -4,6 +4,7 @@
 //! bytes. Stores compare the whole of it; the hash only finds the place, and is keyed with random numbers of this
 //! process so that nobody can aim requests at one place (SipHash).
 
+mod derived;
 mod view;
 
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -309,6 +310,15 @@ impl<'a> Reader<'a> {
         let mut text = format!("{owner} route:{route} {method} {scheme}://{authority}{path}{query}");
         let mut variant = false;
         while !self.0.is_empty() {
+            if let Some(rest) = self.0.strip_prefix(&derived::SEARCH) {
+                self.0 = rest;
+                text.push_str(" search");
+                // The rule and the folded query, where it is the place of one.
+                while !self.0.is_empty() {
+                    text.push_str(&format!(" {}", self.part()?));
+                }
+                continue;
+            }
             if self.0.starts_with(&u32::MAX.to_be_bytes()) {
                 self.0 = self.0.get(4..)?;
                 text.push_str(" vary");

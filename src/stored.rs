@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::policy::Freshness;
+use crate::key::CacheKey;
 use crate::policy::surrogate::FOR_SURROGATES;
+use crate::policy::{Freshness, SearchRule};
 
 /// A place in the purge log. Positions of one process only are compared here.
 pub type Position = u64;
@@ -19,13 +21,67 @@ pub enum Entry {
     Response(Arc<StoredResponse>),
     /// The responses are one key further, told apart by these request fields (RFC 9111 section 4.1).
     Variants(Arc<Variants>),
+    /// The rules by which responses to other queries of this URL are found (`No-Vary-Search`).
+    Searches(Arc<Searches>),
+    /// Where a response lies that answers all queries that fold to one.
+    Searched(Arc<Searched>),
 }
 
-/// The fields that tell the variants of one key apart.
+/// The variants of one key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variants {
-    /// In lower case, sorted.
+    /// The fields that tell them apart: in lower case, sorted.
     pub fields: Vec<HeaderName>,
+    /// Those that were stored, the last one last. What was evicted since is still among them.
+    pub members: Vec<Member>,
+    /// When the last of them is of no more use, on the monotonic clock; `None`: never.
+    pub until: Option<Duration>,
+}
+
+/// The rules of one URL, whatever its query.
+#[derive(Debug)]
+pub struct Searches {
+    /// The newest first.
+    pub rules: Vec<SearchRule>,
+    /// When the last response is of no more use, on the monotonic clock; `None`: never.
+    pub until: Option<Duration>,
+}
+
+/// Where a response lies that was stored for another query.
+#[derive(Debug)]
+pub struct Searched {
+    /// Its own key.
+    pub key: CacheKey,
+    /// The order of its fill.
+    pub ticket: u64,
+    /// When it is of no more use, on the monotonic clock; `None`: never.
+    pub until: Option<Duration>,
+}
+
+/// The later of two ends, of which `None` is the end of time, and which the second may not have.
+pub fn later(one: Option<Duration>, other: Option<Option<Duration>>) -> Option<Duration> {
+    match other {
+        None => one,
+        Some(other) => one.zip(other).map(|(a, b)| a.max(b)),
+    }
+}
+
+/// A variant that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The key under which it lies.
+    pub place: CacheKey,
+    /// The order of its fill.
+    pub ticket: u64,
+    /// Its one language, in lower case, where the response names one.
+    pub language: Option<Box<[u8]>>,
+}
+
+impl Member {
+    /// What it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        self.place.len() + self.language.as_ref().map_or(0, |language| language.len()) + 64
+    }
 }
 
 /// Which purges cover a stored response, as digests (see `purge::Coverage`).
@@ -105,6 +161,11 @@ impl StoredResponse {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v)
     }
 
+    /// All values of a field.
+    pub fn field_all(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, v)| v)
+    }
+
     /// The fields as a map, with room for what Larder adds.
     pub fn header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.fields.len() + 6);
@@ -169,6 +230,8 @@ impl Entry {
         match (self, other) {
             (Self::Response(a), Self::Response(b)) => Arc::ptr_eq(a, b),
             (Self::Variants(a), Self::Variants(b)) => Arc::ptr_eq(a, b),
+            (Self::Searches(a), Self::Searches(b)) => Arc::ptr_eq(a, b),
+            (Self::Searched(a), Self::Searched(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -177,7 +240,25 @@ impl Entry {
     pub fn weight(&self, key: usize) -> u64 {
         match self {
             Self::Response(response) => response.weight(key),
-            Self::Variants(variants) => 256 + key as u64 + 40 * variants.fields.len() as u64,
+            Self::Variants(variants) => {
+                let members: usize = variants.members.iter().map(Member::weight).sum();
+                (256 + key + 40 * variants.fields.len() + members) as u64
+            }
+            Self::Searches(searches) => {
+                let rules: usize = searches.rules.iter().map(SearchRule::weight).sum();
+                (256 + key + rules) as u64
+            }
+            Self::Searched(searched) => (256 + key + searched.key.len()) as u64,
+        }
+    }
+
+    /// When it is of no more use, on the monotonic clock; `None`: never.
+    pub fn useless_after(&self) -> Option<Duration> {
+        match self {
+            Self::Response(response) => response.freshness.useless_after(),
+            Self::Variants(variants) => variants.until,
+            Self::Searches(searches) => searches.until,
+            Self::Searched(searched) => searched.until,
         }
     }
 }
@@ -185,7 +266,6 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_stored_head_does_not_keep_the_buffer_that_it_was_read_from() {

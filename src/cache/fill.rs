@@ -183,6 +183,12 @@ impl Fills {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Runs `what` while no fill of `key` takes a step and nobody else is here with the same key.
+    pub(super) fn alone<T>(&self, key: &CacheKey, what: impl FnOnce() -> T) -> T {
+        let _shard = self.shard(key);
+        what()
+    }
+
     pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, place: &CacheKey, want: Want) -> Attach {
         let mut shard = self.shard(key);
         let slot = shard.families.get(key).and_then(|family| family.slots.get(place));

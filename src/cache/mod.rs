@@ -4,8 +4,10 @@ mod body;
 mod fill;
 mod inspect;
 mod order;
+mod search;
 mod sweep;
 mod uncacheable;
+mod variants;
 
 use std::sync::Arc;
 
@@ -93,7 +95,8 @@ impl Cache {
         now: Now,
     ) -> (Lookup, Option<CacheKey>) {
         match self.get(store, key, now) {
-            None => (Lookup::Absent, None),
+            // What is known of a URL whatever its query lies under no key of a request.
+            None | Some(Entry::Searches(_) | Entry::Searched(_)) => (Lookup::Absent, None),
             Some(Entry::Response(response)) => (self.judged(response), None),
             Some(Entry::Variants(variants)) => {
                 let Some(variant) = variant_key(key, &variants.fields, request) else {
@@ -176,11 +179,16 @@ impl Cache {
         let place = variant.as_ref().map_or(key, |(_, place)| place);
         leader.commit(place, || {
             if let Some((fields, _)) = &variant {
-                let variants = Arc::new(Variants { fields: fields.clone() });
-                backend.put(key.clone(), Entry::Variants(variants), now)?;
+                // Under the lock of the key's fills: no variant that is stored at the same time is forgotten.
+                let (variants, gone) =
+                    variants::with(self.variants(store, key, now), fields, place, &response);
+                gone.iter().for_each(|place| backend.remove(place));
+                backend.put(key.clone(), Entry::Variants(Arc::new(variants)), now)?;
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
-        })
+        })?;
+        self.make_findable(store, key, &response, now);
+        Ok(())
     }
 
     /// Puts `new`, or nothing, at `place` where `old` still is, unless a newer fill of the key was first.
@@ -215,7 +223,7 @@ impl Cache {
     pub fn variants(&self, store: usize, key: &CacheKey, now: Now) -> Option<Arc<Variants>> {
         match self.get(store, key, now)? {
             Entry::Variants(variants) => Some(variants),
-            Entry::Response(_) => None,
+            _ => None,
         }
     }
 

@@ -7,28 +7,41 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The members of a list value: split at commas outside of quoted strings, trimmed, empty ones left out.
 pub fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    split(value, b',').filter(|member| !member.is_empty())
+}
+
+/// A member and its parameters: split at semicolons outside of quoted strings, trimmed.
+pub fn semicolons(member: &[u8]) -> impl Iterator<Item = &[u8]> {
+    split(member, b';')
+}
+
+/// Whether every quoted string in a member has its end.
+pub fn is_closed(member: &[u8]) -> bool {
+    !member.contains(&b'"') || unquoted(&[member, b","].concat(), b',') == Some(member.len())
+}
+
+fn split(value: &[u8], at: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let value = rest?;
-        let (member, after) = match end_of_member(value) {
+        let (member, after) = match unquoted(value, at) {
             Some(at) => (value.get(..at)?, value.get(at + 1..)),
             None => (value, None),
         };
         rest = after;
         Some(member.trim_ascii())
     })
-    .filter(|member| !member.is_empty())
 }
 
-/// The place of the first comma outside of a quoted string.
-fn end_of_member(value: &[u8]) -> Option<usize> {
+/// The place of the first such byte outside of a quoted string.
+fn unquoted(value: &[u8], wanted: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     value.iter().position(|&b| {
         match b {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => return true,
+            _ if b == wanted && !quoted => return true,
             _ => {}
         }
         false

@@ -74,6 +74,15 @@ pub fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     decoded(encoded, true)
 }
 
+/// A name or a value as the form encoding has it: what is not UTF-8 becomes U+FFFD.
+pub fn decode_lossy(encoded: &str) -> Cow<'_, str> {
+    if !encoded.bytes().any(|b| matches!(b, b'%' | b'+')) {
+        return Cow::Borrowed(encoded);
+    }
+    let bytes: Vec<u8> = Decode { rest: encoded.as_bytes(), plus: true }.collect();
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// A segment of a path as an application reads it (`+` stands for itself); `None` where it is not UTF-8.
 pub fn decode_path(encoded: &str) -> Option<Cow<'_, str>> {
     decoded(encoded, false)

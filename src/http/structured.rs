@@ -1,7 +1,7 @@
-//! Structured fields (RFC 9651): lists of strings, as RFC 9875 uses them.
+//! Structured fields (RFC 9651): lists of strings, as RFC 9875 uses them, and dictionaries.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{BareItem, List, ListEntry, Parser};
+use sfv::{BareItem, Dictionary, List, ListEntry, Parser};
 
 /// The strings of a list field, all its lines together. Parameters mean nothing here and are left out. `None`: the field
 /// is not a list of strings, and all of it is to be ignored (RFC 9651 section 4.2).
@@ -16,6 +16,37 @@ pub fn strings(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
         ListEntry::InnerList(_) => None,
     };
     list.into_iter().map(string).collect()
+}
+
+/// The value of a dictionary's key, as far as it is of use here. Parameters are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A boolean.
+    Boolean(bool),
+    /// An inner list of strings only.
+    Strings(Vec<String>),
+    /// Anything else.
+    Other,
+}
+
+/// The keys of a dictionary field, all its lines together, each once. `None`: the field is no dictionary (RFC 9651 section
+/// 4.2).
+pub fn dictionary(lines: &[&[u8]]) -> Option<Vec<(String, Value)>> {
+    let dictionary: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+    let value = |entry| match entry {
+        ListEntry::Item(item) => match item.bare_item {
+            BareItem::Boolean(value) => Value::Boolean(value),
+            _ => Value::Other,
+        },
+        ListEntry::InnerList(list) => {
+            let string = |item: sfv::Item| match item.bare_item {
+                BareItem::String(text) => Some(text.as_str().to_owned()),
+                _ => None,
+            };
+            list.items.into_iter().map(string).collect::<Option<_>>().map_or(Value::Other, Value::Strings)
+        }
+    };
+    Some(dictionary.into_iter().map(|(key, entry)| (key.as_str().to_owned(), value(entry))).collect())
 }
 
 #[cfg(test)]

@@ -35,12 +35,7 @@ impl CacheKey {
     /// The parts. `None` is for bytes that are no key, which do not occur.
     pub fn view(&self) -> Option<KeyView> {
         let mut reader = Reader { bytes: &self.bytes, at: 0 };
-        let https = reader.byte()? == 1;
-        let authority = reader.text()?;
-        let owner = reader.owner()?;
-        let route = reader.text()?;
-        let _method = reader.text()?;
-        let path = reader.text()?;
+        let BeforeQuery { https, authority, owner, route, path } = reader.before_query()?;
         let query = reader.maybe()?;
         let base = reader.marker();
         Some(KeyView { https, authority, owner, route, path, query, base })
@@ -58,19 +53,39 @@ impl CacheKey {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Reads the bytes of a key, part by part.
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+/// The parts that come before the query.
+pub(super) struct BeforeQuery {
+    https: bool,
+    authority: String,
+    owner: Owner,
+    route: String,
+    path: String,
 }
 
 impl<'a> Reader<'a> {
+    /// Reads up to the query.
+    pub(super) fn before_query(&mut self) -> Option<BeforeQuery> {
+        let https = self.byte()? == 1;
+        let authority = self.text()?;
+        let owner = self.owner()?;
+        let route = self.text()?;
+        let _method = self.part()?;
+        Some(BeforeQuery { https, authority, owner, route, path: self.text()? })
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let byte = *self.bytes.get(self.at)?;
         self.at += 1;
         Some(byte)
     }
 
-    fn part(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn part(&mut self) -> Option<&'a [u8]> {
         let (length, _) = self.bytes.get(self.at..)?.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let start = self.at + 4;
@@ -83,8 +98,12 @@ impl<'a> Reader<'a> {
         self.part().map(|part| String::from_utf8_lossy(part).into_owned())
     }
 
+    pub(super) fn maybe_part(&mut self) -> Option<Option<&'a [u8]>> {
+        Some(if self.byte()? == 1 { Some(self.part()?) } else { None })
+    }
+
     fn maybe(&mut self) -> Option<Option<String>> {
-        Some(if self.byte()? == 1 { Some(self.text()?) } else { None })
+        Some(self.maybe_part()?.map(|part| String::from_utf8_lossy(part).into_owned()))
     }
 
     fn tenant(&mut self) -> Option<Tenant> {

@@ -8,15 +8,18 @@ mod field_names;
 pub mod freshness;
 pub mod governing;
 pub mod reason;
+pub mod search;
 pub mod storable;
 pub mod surrogate;
 mod targeted;
 pub mod validation;
 pub mod vary;
+pub mod weighted;
 
 pub use cache_control::CacheControl;
 pub use decide::{Decision, Validity, decide};
 pub use freshness::{Freshness, Ttl};
 pub use governing::Governing;
 pub use reason::Reason;
+pub use search::SearchRule;
 pub use storable::{Overrides, Storable, storable};

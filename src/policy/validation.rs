@@ -76,16 +76,38 @@ pub fn is_strong(etag: Option<&HeaderValue>) -> bool {
     etag.is_some_and(|tag| tag.as_bytes().starts_with(b"\""))
 }
 
+/// The most bytes of an entity tag that goes to the origin among others.
+const MAX_TAG_BYTES: usize = 256;
+
+/// Whether this is one well-formed strong entity tag (RFC 9110 section 8.8.3), short enough to go among others.
+pub fn is_listed(tag: &HeaderValue) -> bool {
+    let inner = tag.as_bytes().strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    tag.len() <= MAX_TAG_BYTES && inner.is_some_and(|inner| !inner.contains(&b'"'))
+}
+
+/// `If-None-Match` with several entity tags (RFC 9111 section 4.3.1); with one, that tag as it is. `None`: there is none.
+pub fn none_match<'a>(tags: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
+    let tags: Vec<&HeaderValue> = tags.collect();
+    match tags[..] {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => {
+            let list: Vec<&[u8]> = tags.iter().map(|tag| tag.as_bytes()).collect();
+            HeaderValue::from_bytes(&list.join(&b", "[..])).ok()
+        }
+    }
+}
+
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The conditions that a refresh of a stored response sends to the origin (RFC 9111 section 4.3.1).
-pub fn conditions(
-    etag: Option<&HeaderValue>,
+/// The conditions that a refresh of stored responses sends to the origin (RFC 9111 section 4.3.1).
+pub fn conditions<'a>(
+    etags: impl Iterator<Item = &'a HeaderValue>,
     modified: Option<&HeaderValue>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let by_tag = etag.map(|tag| (IF_NONE_MATCH, tag.clone()));
+    let by_tag = none_match(etags).map(|tags| (IF_NONE_MATCH, tags));
     let by_date = modified.map(|date| (IF_MODIFIED_SINCE, date.clone()));
     by_tag.into_iter().chain(by_date)
 }
@@ -151,6 +173,18 @@ mod tests {
     fn rfc9110_8_8_1_only_a_quoted_entity_tag_without_the_mark_of_weakness_is_strong() {
         assert!(is_strong(Some(&value("\"a\""))));
         assert!(!is_strong(Some(&value("W/\"a\""))) && !is_strong(Some(&value("a"))) && !is_strong(None));
+    }
+
+    #[test]
+    fn rfc9111_4_3_1_several_entity_tags_go_in_one_field() {
+        let [a, b] = [value("\"a\""), value("W/\"b, c\"")];
+        assert_eq!(none_match([&a, &b].into_iter()), Some(value("\"a\", W/\"b, c\"")));
+        assert_eq!(none_match([&b].into_iter()), Some(b));
+        assert_eq!(none_match(std::iter::empty()), None);
+        assert!(is_listed(&a) && is_listed(&value("\"\"")));
+        for wrong in ["W/\"a\"", "a", "\"", "\"a", "\"a\", \"b\"", &format!("\"{}\"", "x".repeat(255))] {
+            assert!(!is_listed(&value(wrong)), "{wrong}");
+        }
     }
 
     #[test]

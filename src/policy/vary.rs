@@ -4,6 +4,7 @@ use http::header::{ACCEPT_ENCODING, VARY};
 use http::{HeaderMap, HeaderName};
 
 use super::reason::Reason;
+use super::weighted;
 use crate::http::fields::members;
 
 /// The most fields that are kept apart per URL; what varies on more is not stored.
@@ -30,14 +31,20 @@ pub fn selecting_fields(response: &HeaderMap) -> Result<Vec<HeaderName>, Reason>
     Ok(names)
 }
 
-/// The value of one field for the comparison: lines joined, white space around commas folded (RFC 9111 section 4.1).
-/// `None`: the request has no such field, which matches only another without it.
+/// The value of one field for the comparison (RFC 9111 section 4.1): where its syntax is known, by meaning; otherwise its
+/// lines joined, white space around commas folded. `None`: the request has no such field, which matches only another
+/// without it.
 pub fn selecting_value(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     if name == ACCEPT_ENCODING {
         return accept_encoding(request).map(|text| text.as_bytes().to_vec());
     }
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
+    if weighted::is_weighted(name)
+        && let Some(value) = weighted::by_meaning(request, name)
+    {
+        return Some(value);
+    }
     let mut value = Vec::new();
     for line in lines {
         for member in members(line.as_bytes()) {
@@ -137,13 +144,7 @@ fn quality(parameter: &str) -> u16 {
     let Some(text) = parameter.trim().strip_prefix("q=").or(parameter.trim().strip_prefix("Q=")) else {
         return 1_000;
     };
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-    if !matches!(whole, "0" | "1") || fraction.len() > 3 || !digits(fraction) {
-        return 0;
-    }
-    let thousandths = format!("{fraction:0<3}").parse::<u16>().unwrap_or(0);
-    if whole == "1" { 1_000 } else { thousandths }
+    weighted::thousandths(text.as_bytes()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -173,6 +174,17 @@ mod tests {
         let one = selecting_value(&map("x-a", &["1,2 ,  3"]), &name);
         assert_eq!(one, selecting_value(&map("x-a", &["1", "2,3"]), &name));
         assert_eq!(selecting_value(&map("x-b", &["1"]), &name), None);
+    }
+
+    #[test]
+    fn rfc9111_4_1_a_field_whose_syntax_is_known_is_compared_by_meaning() {
+        let value = |text: &str| {
+            selecting_value(&map("accept-language", &[text]), &HeaderName::from_static("accept-language"))
+        };
+        assert_eq!(value("en, de"), value("De ,eN"));
+        assert_eq!(value(""), Some(Vec::new()));
+        let other = |text: &str| selecting_value(&map("foo", &[text]), &HeaderName::from_static("foo"));
+        assert_ne!(other("en, de"), other("de, en"), "nothing is known of the order of its members");
     }
 
     #[test]

@@ -227,7 +227,10 @@ impl<S: Inner> Proxy<S> {
         let fresh = kept.how == Reason::Fresh;
         let (word, source) =
             if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
-        let mut verdict = errand.plan.verdict(word, kept.how, source);
+        // Where the origin confirmed another variant, there was nothing stale.
+        let others = !fresh && errand.reason == Reason::VaryMiss;
+        let reason = if others { errand.reason } else { kept.how };
+        let mut verdict = errand.plan.verdict(word, reason, source);
         verdict.collapsed = private.is_none();
         verdict.forwarded = match kept.how {
             Reason::Fresh => None,

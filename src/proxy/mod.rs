@@ -10,6 +10,7 @@ mod fill;
 pub mod identify;
 mod invalidation;
 mod keyed;
+mod near;
 pub mod origin;
 mod origin_request;
 mod pass;

@@ -171,6 +171,12 @@ impl<S: Inner> Proxy<S> {
         };
         let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
         let (decision, reason) = decide(&plan.asked.wishes, judged, now);
+        if found.is_none()
+            && let Some((stored, reason)) = self.near(&visit, &plan, variant.as_ref())
+        {
+            let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
+            return Flow::Now(self.serve(&visit, &stored, &verdict, now));
+        }
         let reason = if reason == Reason::Absent { absent } else { reason };
         let (decision, reason) = if validation::is_for_the_origin(&visit.parts.headers) {
             let stored = found.as_ref().map(|(stored, _)| &**stored);

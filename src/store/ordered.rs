@@ -173,11 +173,6 @@ impl Inner {
 
 /// When an entry is of no more use, in milliseconds of the monotonic clock.
 fn expires(entry: &Entry) -> u64 {
-    match entry {
-        Entry::Response(response) => response
-            .freshness
-            .useless_after()
-            .map_or(u64::MAX, |end| u64::try_from(end.as_millis()).unwrap_or(u64::MAX)),
-        Entry::Variants(_) => u64::MAX,
-    }
+    let end = entry.useless_after();
+    end.map_or(u64::MAX, |end| u64::try_from(end.as_millis()).unwrap_or(u64::MAX))
 }

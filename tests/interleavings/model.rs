@@ -408,7 +408,11 @@ impl World {
         if self.omitted == Omitted::Tickets {
             let place = variant.as_ref().map_or(&self.key, |(_, place)| place).clone();
             if let Some((fields, _)) = variant {
-                let variants = Entry::Variants(Arc::new(larder::stored::Variants { fields }));
+                let variants = Entry::Variants(Arc::new(larder::stored::Variants {
+                    fields,
+                    members: Vec::new(),
+                    until: None,
+                }));
                 self.store.put(self.key.clone(), variants, self.clock.now()).unwrap();
             }
             return self.store.put(place, Entry::Response(stored), self.clock.now()).unwrap();

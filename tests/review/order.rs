@@ -118,3 +118,24 @@ fn an_older_answer_without_variants_never_hides_newer_ones_and_the_other_way_rou
     assert_eq!(world.stored().unwrap(), "new");
     assert_eq!(world.cache.fills_in_flight(), 0);
 }
+
+#[test]
+fn no_variant_that_is_stored_at_the_same_time_as_others_is_lost_from_their_list() {
+    let world = World::new();
+    let names = vec![HeaderName::from_static("x-who")];
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (world, names) = (&world, &names);
+            scope.spawn(move || {
+                for n in 0..8 {
+                    let who = HeaderValue::from(thread * 8 + n);
+                    let request = HeaderMap::from_iter([(names[0].clone(), who)]);
+                    let place = variant_key(&key(), names, &request).unwrap();
+                    world.commit(world.lead(Some(&place)), Some((names.clone(), place)), "body");
+                }
+            });
+        }
+    });
+    let listed = world.cache.variants(0, &key(), world.cache.clock().now()).unwrap().members.len();
+    assert_eq!(listed, 64);
+}

@@ -22,3 +22,5 @@ mod f;
 mod f2_answers;
 mod methods;
 mod posted;
+mod search;
+mod vary;

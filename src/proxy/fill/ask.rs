@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::job::{FillTask, Head, Strength};
+use super::job::{FillTask, Head, Old, Strength};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Body, fields};
 use crate::policy::{Reason, date, validation};
@@ -15,37 +15,28 @@ use crate::proxy::shared::Inner;
 use crate::proxy::tags::{self, Said};
 use crate::stored::StoredResponse;
 
+/// An answer, and the stored response that it confirms.
+type Asked = (Head, Body, Option<Arc<StoredResponse>>);
+
 impl<S: Inner> FillTask<S> {
-    /// Asks the origin with GET or HEAD, and with the validators of `old`. A 304 that does not speak of it is asked again, without. The third
-    /// value is `old`, where a 304 confirms it.
-    pub(super) async fn exchange(
-        &mut self,
-        method: Method,
-        old: Option<(Arc<StoredResponse>, Strength)>,
-    ) -> Result<(Head, Body, Option<Arc<StoredResponse>>), Error> {
-        let (head, body) = self.ask(&method, old.as_ref().map(|(old, strength)| (&**old, *strength))).await?;
-        let Some((old, strength)) = old.filter(|_| head.status == StatusCode::NOT_MODIFIED) else {
-            return Ok((head, body, None));
-        };
-        if confirms(&old, strength, &head.headers) {
-            return Ok((head, body, Some(old)));
+    /// Asks the origin with GET or HEAD, and with the validators of `old`. A 304 that speaks of none of them is asked again,
+    /// without. The third value is the one that a 304 confirms.
+    pub(super) async fn exchange(&mut self, method: Method, old: Vec<Old>) -> Result<Asked, Error> {
+        let (head, body, confirmed) = self.ask(&method, &old).await?;
+        if confirmed.is_none() && !old.is_empty() && head.status == StatusCode::NOT_MODIFIED {
+            return self.ask(&method, &[]).await;
         }
-        let (head, body) = self.ask(&method, None).await?;
-        Ok((head, body, None))
+        Ok((head, body, confirmed))
     }
 
-    pub(super) async fn ask(
-        &mut self,
-        method: &Method,
-        old: Option<(&StoredResponse, Strength)>,
-    ) -> Result<(Head, Body), Error> {
+    pub(super) async fn ask(&mut self, method: &Method, old: &[Old]) -> Result<Asked, Error> {
         let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
         request.method_mut().clone_from(method);
-        if let Some((old, strength)) = old.filter(|(old, _)| old.status == StatusCode::OK) {
-            // A date says nothing of a change within its second.
-            let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);
-            request.headers_mut().extend(validation::conditions(old.field(&ETAG), modified));
-        }
+        // A date says nothing of a change within its second, and nothing of other variants.
+        let own = old.first().filter(|(_, strength)| *strength == Strength::Any);
+        let modified = own.and_then(|(own, _)| own.field(&LAST_MODIFIED));
+        let tags = old.iter().filter_map(|(old, _)| old.field(&ETAG));
+        request.headers_mut().extend(validation::conditions(tags, modified));
         announce(request.headers_mut());
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
@@ -61,12 +52,13 @@ impl<S: Inner> FillTask<S> {
         }
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
-        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED).map(|(old, _)| old));
+        let confirmed = (status == StatusCode::NOT_MODIFIED).then(|| confirmed(old, &headers)).flatten();
+        let tags = self.tags(&said, confirmed.as_deref());
         if let Some(purging) = &self.job.purging {
             purging.answered(&self.shared, &said);
         }
         let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
-        Ok((Head { status, headers, requested, received, close_delimited, tags }, body))
+        Ok((Head { status, headers, requested, received, close_delimited, tags }, body, confirmed))
     }
 
     /// The tags of the route and of the answer; a 304 that names none leaves those of `old` as they are.
@@ -85,10 +77,22 @@ impl<S: Inner> FillTask<S> {
     }
 }
 
-/// Whether a 304 is the answer to the validators of `old`, which only a 200 with one was asked for with.
+/// The one of `old` that a 304 speaks of (RFC 9111 section 4.3.4): the one whose entity tag it names, byte by byte before
+/// weakly. If it names none, the only one that was asked about.
+fn confirmed(old: &[Old], answer: &HeaderMap) -> Option<Arc<StoredResponse>> {
+    let named = answer.get(ETAG);
+    if named.is_none() && old.len() > 1 {
+        return None;
+    }
+    let exactly = old.iter().filter(|(old, _)| old.field(&ETAG) == named);
+    let mut old = exactly.chain(old).filter(|(old, strength)| confirms(old, *strength, answer));
+    old.next().map(|(old, _)| old.clone())
+}
+
+/// Whether a 304 is the answer to the validators of `old`.
 fn confirms(old: &StoredResponse, strength: Strength, answer: &HeaderMap) -> bool {
     let (etag, modified) = (old.field(&ETAG), old.field(&LAST_MODIFIED));
-    let asked = old.status == StatusCode::OK && (etag.is_some() || modified.is_some());
+    let asked = etag.is_some() || modified.is_some();
     // The origin may call a tag weak that it called strong before.
     let weakened = strength == Strength::Strong && answer.contains_key(ETAG) && answer.get(ETAG) != etag;
     asked && !weakened && validation::confirms(answer, etag, modified)

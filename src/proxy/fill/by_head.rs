@@ -22,7 +22,7 @@ use crate::stored::StoredResponse;
 impl<S: Inner> FillTask<S> {
     /// Asks the origin with HEAD about `old`, which is stored.
     pub(super) async fn by_head(mut self, begun: Begun, old: Arc<StoredResponse>) {
-        let asked = self.exchange(Method::HEAD, Some((old.clone(), Strength::Any))).await;
+        let asked = self.exchange(Method::HEAD, vec![(old.clone(), Strength::Any)]).await;
         let (head, body, confirmed) = match asked {
             Ok(answer) => answer,
             Err(error) => return self.leader.answer(Outcome::Failed(error)),

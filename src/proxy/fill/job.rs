@@ -18,6 +18,7 @@ use crate::proxy::identify::Generation;
 use crate::proxy::invalidation::Purging;
 use crate::proxy::keyed::Keyed;
 use crate::proxy::shared::Shared;
+use crate::stored::StoredResponse;
 
 /// What is to be fetched, for whom, and how it is kept.
 #[derive(Debug, Clone)]
@@ -75,10 +76,14 @@ pub(super) struct Head {
     pub(super) tags: Result<Vec<Arc<str>>, Reason>,
 }
 
+/// A stored response that the origin may confirm, and by which validators.
+pub(super) type Old = (Arc<StoredResponse>, Strength);
+
 /// Which validators may confirm a stored response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strength {
     Any,
-    /// After a soft purge something has changed: a weak entity tag, or a date, may not tell (RFC 9110 section 8.8.1).
+    /// After a soft purge something has changed, and another variant is not this one: a weak entity tag, or a date, may not
+    /// tell (RFC 9110 section 8.8.1).
     Strong,
 }

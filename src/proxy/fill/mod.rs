@@ -17,11 +17,12 @@ use http::header::{AGE, ETAG};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 
-use self::job::{Head, Strength, Variant};
+use self::job::{Head, Old, Strength, Variant};
 use self::judge::take;
 use super::receive::{content_length, receive};
 use super::shared::Inner;
 use crate::cache::{Begun, Kept, Lookup, Outcome, SharedBody, SharedHead};
+use crate::clock::Now;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::policy::surrogate::FOR_SURROGATES;
@@ -38,12 +39,13 @@ impl<S: Inner> FillTask<S> {
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
-            Again::Validate(stored, Strength::Any) if self.job.head && stored.status == StatusCode::OK => {
-                return self.by_head(begun, stored).await;
-            }
-            Again::Validate(stored, strength) => Some((stored, strength)),
-            Again::Nothing => None,
+            Again::Ask(old) => old,
         };
+        let own = old.first().filter(|(_, strength)| self.job.head && *strength == Strength::Any);
+        if let Some((stored, _)) = own {
+            let stored = stored.clone();
+            return self.by_head(begun, stored).await;
+        }
         match self.exchange(Method::GET, old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
             Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
@@ -51,10 +53,11 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    /// The stored response, once more: it may have come, or been purged, since the request looked.
+    /// The stored response, once more: it may have come, or been purged, since the request looked. With it, or in its
+    /// place, the other variants of the key (RFC 9111 section 4.3.1).
     fn look_again(&self) -> Again {
         if self.job.whole {
-            return Again::Nothing;
+            return Again::Ask(Vec::new());
         }
         let now = self.shared.now();
         let job = &self.job;
@@ -64,9 +67,9 @@ impl<S: Inner> FillTask<S> {
             Lookup::Found(stored, Validity::Valid) => stored,
             // It can only be confirmed, and that by a validator that stands for every byte.
             Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
-                return Again::Validate(stored, Strength::Strong);
+                return Again::Ask(self.with_others(Some((stored, Strength::Strong)), now));
             }
-            _ => return Again::Nothing,
+            _ => return Again::Ask(self.with_others(None, now)),
         };
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
@@ -74,10 +77,29 @@ impl<S: Inner> FillTask<S> {
             // Whoever waits may be after another variant: which one this is goes along.
             return match self.variant(&stored.header_map()) {
                 Ok(variant) => Again::Use(stored, variant),
-                Err(_) => Again::Nothing,
+                Err(_) => Again::Ask(Vec::new()),
             };
         }
-        Again::Validate(stored, Strength::Any)
+        Again::Ask(self.with_others(Some((stored, Strength::Any)), now))
+    }
+
+    /// What the origin may confirm: the request's own variant first.
+    fn with_others(&self, own: Option<Old>, now: Now) -> Vec<Old> {
+        let job = &self.job;
+        let mut old: Vec<Old> = own.filter(|(own, _)| own.status == StatusCode::OK).into_iter().collect();
+        // A date is not looked at beside an entity tag (RFC 9110 section 13.1.3): what has nothing else goes alone.
+        if old.iter().all(|(own, _)| own.field(&ETAG).is_some()) {
+            let others = self.shared.cache.confirmable(
+                job.caching.tier.store,
+                &job.keyed.key,
+                &job.request.headers,
+                now,
+            );
+            let own = old.first().and_then(|(own, _)| own.field(&ETAG)).cloned();
+            let others = others.into_iter().filter(|other| other.field(&ETAG) != own.as_ref());
+            old.extend(others.map(|other| (other, Strength::Strong)));
+        }
+        old
     }
 
     /// A stored response answers everybody whose variant it is.
@@ -249,6 +271,6 @@ impl Drop for Ending {
 
 enum Again {
     Use(Arc<StoredResponse>, Option<Variant>),
-    Validate(Arc<StoredResponse>, Strength),
-    Nothing,
+    /// The origin is asked, with the validators of these.
+    Ask(Vec<Old>),
 }
