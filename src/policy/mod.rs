@@ -4,6 +4,7 @@
 pub mod cache_control;
 pub mod decide;
 pub mod freshness;
+pub mod ranges;
 pub mod reason;
 pub mod storable;
 pub mod validation;

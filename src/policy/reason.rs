@@ -176,7 +176,10 @@ impl Reason {
             Self::GetWithBody => {
                 ("get-with-body", "a GET with a body has no defined meaning and is never cached")
             }
-            Self::RangeRequest => ("range", "a request for a part of a representation is passed through"),
+            Self::RangeRequest => (
+                "range",
+                "several ranges, or another unit than bytes, are asked for, and nothing whole and fresh is stored",
+            ),
             Self::Upgrade => ("upgrade", "a request to switch protocols is passed through"),
             Self::NoIdentity => {
                 ("no-identity", "the route shares by tenant or user, and the request has none")
@@ -212,7 +215,9 @@ impl Reason {
                 "a request with Authorization, and nothing allows sharing (RFC 9111 section 3.5)",
             ),
             Self::NoFreshness => ("no-freshness", "the response gives no lifetime, and none may be guessed"),
-            Self::Partial => ("partial", "a 206 answer is not stored"),
+            Self::Partial => {
+                ("partial", "a 206 answer that nobody asked for, or that is not the one range that it says")
+            }
             Self::TooLarge => ("too-large", "the body is larger than the store takes"),
             Self::TierSaysNever => ("tier-never", "an exception of the tier says `store: false`"),
             Self::CredentialChanged => (

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job};
@@ -14,6 +14,8 @@ use super::keyed::route_tags;
 use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
+use super::ranged::{self, Trimmed};
+use super::receive::content_length;
 use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache};
 use super::shared::Inner;
@@ -25,6 +27,7 @@ use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::decide::may_stand_in;
+use crate::policy::ranges::{Asked, Extent};
 use crate::policy::{Reason, Validity};
 use crate::stored::{Position, StoredResponse};
 
@@ -177,6 +180,7 @@ impl<S: Inner> Proxy<S> {
         if errand.visit.parts.method != Method::HEAD {
             *response.body_mut() = Body::wrap(reader);
         }
+        trim(plan.range, &errand.visit.parts.headers, &mut response);
         Ok(self.finish(self.told(&errand.visit), response, &verdict))
     }
 
@@ -200,7 +204,7 @@ impl<S: Inner> Proxy<S> {
         let mut verdict = errand.plan.verdict(word, kept.how, source);
         verdict.collapsed = !led;
         verdict.forwarded = (!fresh).then_some(StatusCode::NOT_MODIFIED);
-        Ok(self.serve(&errand.visit, &kept.response, &verdict, self.shared.now()))
+        Ok(self.serve(&errand.visit, &errand.plan, &kept.response, &verdict, self.shared.now()))
     }
 
     /// The answer may not be shared: a stale one stands in for a failure, the one whose request it was gets it, everybody
@@ -256,8 +260,20 @@ impl<S: Inner> Proxy<S> {
         if let Validity::StaleSince(since) = validity {
             verdict.stale_since = Some(since);
         }
-        Some(self.serve(&errand.visit, old, &verdict, now))
+        Some(self.serve(&errand.visit, &errand.plan, old, &verdict, now))
     }
+}
+
+/// Cuts the range that was asked for out of a whole answer whose length is known (RFC 9110 section 14.2).
+fn trim(asked: Asked, request: &HeaderMap, response: &mut Response<Body>) {
+    let headers = response.headers();
+    let length = content_length(headers).filter(|_| response.status() == StatusCode::OK);
+    let extent = length.and_then(Extent::whole);
+    let Some(cut) = ranged::cut(asked, request, extent, |name| headers.get(name)) else { return };
+    let (status, at) = ranged::head(&cut, response.headers_mut());
+    *response.status_mut() = status;
+    let body = std::mem::take(response.body_mut());
+    *response.body_mut() = Body::wrap(Trimmed::new(body, &at));
 }
 
 /// Statuses for which a stale response may stand in (RFC 5861 section 4).

@@ -14,6 +14,7 @@ pub mod origin;
 mod origin_request;
 mod pass;
 mod plan;
+mod ranged;
 mod receive;
 mod rescue;
 mod respond;

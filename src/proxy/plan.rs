@@ -14,12 +14,15 @@ use crate::clock::Now;
 use crate::config::{Allow, Caching, OnlyIf};
 use crate::http::query;
 use crate::policy::Reason;
+use crate::policy::ranges::{self, Asked as AskedRange};
 
 /// A request that may be answered from the cache.
 pub(super) struct Plan {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
     pub(super) asked: Asked,
+    /// What of the content is asked for. Only GET has ranges (RFC 9110 section 14.2).
+    pub(super) range: AskedRange,
     /// When it is judged what is fresh.
     pub(super) now: Now,
 }
@@ -69,7 +72,9 @@ impl<S: Inner> Proxy<S> {
         if asked.bypass {
             return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
         }
-        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, now })
+        let get = visit.parts.method == Method::GET;
+        let range = if get { ranges::asked(&visit.parts.headers) } else { AskedRange::Whole };
+        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, range, now })
     }
 }
 
@@ -87,9 +92,6 @@ fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
     }
     if visit.who.invalid {
         return Some(Reason::InvalidToken);
-    }
-    if parts.headers.contains_key(http::header::RANGE) {
-        return Some(Reason::RangeRequest);
     }
     (!holds(&caching.only_if, visit)).then_some(Reason::OnlyIf)
 }

@@ -1,11 +1,13 @@
 //! The last step: an answer with `Cache-Status` (RFC 9211), `X-Cache`, `Age` and `Via`.
 
-use http::header::{AGE, CONTENT_LENGTH, ETAG, LAST_MODIFIED, VIA};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::ranged;
 use crate::clock::Now;
 use crate::http::Body;
 use crate::key::CacheKey;
+use crate::policy::ranges::{Asked, Cut};
 use crate::policy::{Reason, validation};
 use crate::stored::StoredResponse;
 
@@ -190,10 +192,12 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Answers from a stored response: whole, without content to a HEAD, or 304 where the request's condition says so.
+/// Answers from a stored response: whole, without content to a HEAD, or 304 where the request's condition says so; then the
+/// range that was asked for (RFC 9110 section 13.2.2).
 pub(super) fn from_stored(
     method: &Method,
     request: &HeaderMap,
+    asked: Asked,
     stored: &StoredResponse,
     verdict: &Verdict,
     now: Now,
@@ -201,7 +205,7 @@ pub(super) fn from_stored(
     let mut headers = stored.header_map();
     let etag = stored.field(&ETAG);
     let modified = stored.field(&LAST_MODIFIED);
-    let ok = stored.status == StatusCode::OK;
+    let ok = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     let unchanged = ok && validation::not_modified(request, etag, modified);
     headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
     let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
@@ -212,7 +216,12 @@ pub(super) fn from_stored(
     if unchanged {
         // RFC 9110 section 15.4.5: what describes the content is left out.
         headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_RANGE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else if let Some(cut) = cut_from(asked, request, stored) {
+        let (status, at) = ranged::head(&cut, &mut headers);
+        *response.status_mut() = status;
+        *response.body_mut() = Body::full(ranged::slice(&stored.body, &at));
     } else {
         *response.status_mut() = stored.status;
         if stored.status != StatusCode::NO_CONTENT {
@@ -224,6 +233,11 @@ pub(super) fn from_stored(
     }
     *response.headers_mut() = headers;
     response
+}
+
+fn cut_from(asked: Asked, request: &HeaderMap, stored: &StoredResponse) -> Option<Cut> {
+    matches!(asked, Asked::One(_))
+        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| stored.field(name)))?
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).

@@ -27,6 +27,7 @@ use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
 use crate::key::CacheKey;
+use crate::policy::ranges::Asked;
 use crate::policy::{Decision, Reason, Validity, decide};
 use crate::stored::StoredResponse;
 
@@ -166,14 +167,14 @@ impl<S: Inner> Proxy<S> {
         match (decision, found) {
             (Decision::Serve, Some((stored, _))) => {
                 let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-                Flow::Now(self.serve(&visit, &stored, &verdict, now))
+                Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now))
             }
             (Decision::ServeStale { refresh }, Some((stored, validity))) => {
                 let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
                 if let Validity::StaleSince(since) = validity {
                     verdict.stale_since = Some(since);
                 }
-                let response = self.serve(&visit, &stored, &verdict, now);
+                let response = self.serve(&visit, &plan, &stored, &verdict, now);
                 if refresh {
                     self.refresh(&visit, &plan, variant.as_ref());
                 }
@@ -188,6 +189,12 @@ impl<S: Inner> Proxy<S> {
                 let mut verdict = plan.verdict(XCache::Miss, reason, Source::Larder);
                 verdict.forwarded = None;
                 Flow::Now(self.failed(&self.told(&visit), &error, verdict))
+            }
+            (_, None) | (Decision::Fetch, _) if plan.range != Asked::Whole => {
+                self.later(move |proxy| proxy.pass(visit, Reason::RangeRequest, plan.asked.denied))
+            }
+            _ if plan.range == Asked::Other => {
+                self.later(move |proxy| proxy.pass(visit, Reason::RangeRequest, plan.asked.denied))
             }
             (_, found) => {
                 let remembered = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);

@@ -20,3 +20,4 @@ mod e;
 mod e7_whole;
 mod f;
 mod f2_answers;
+mod f2_ranges;
