@@ -9,7 +9,7 @@ mod uncacheable;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
@@ -107,6 +107,24 @@ impl Cache {
         }
     }
 
+    /// The part that is stored of a response of which nothing whole may be: under `key`, or under that of its variant, as
+    /// [`Cache::lookup`] told it.
+    pub fn part(
+        &self,
+        store: usize,
+        key: &CacheKey,
+        variant: Option<&CacheKey>,
+        now: Now,
+    ) -> Option<(Arc<StoredResponse>, Validity)> {
+        match self.get(store, &variant.unwrap_or(key).part(None)?, now)? {
+            Entry::Response(part) => {
+                let validity = self.check(&part);
+                Some((part, validity))
+            }
+            Entry::Variants(_) => None,
+        }
+    }
+
     fn get(&self, store: usize, key: &CacheKey, now: Now) -> Option<Entry> {
         self.0.stores.get(store)?.get(key, now)
     }
@@ -157,7 +175,8 @@ impl Cache {
     }
 
     /// Makes a complete response visible under its key, unless a newer fill of the key was first. Where the response has
-    /// variants, `variant` gives the fields that tell them apart and the key of this one.
+    /// variants, `variant` gives the fields that tell them apart and the key of this one. A 206 becomes the one part of its
+    /// variant; a whole response takes the place of the part too.
     ///
     /// # Errors
     /// Where the store does not take it. The page is not affected.
@@ -173,11 +192,22 @@ impl Cache {
             return Err(StoreError::Failed("no such store".into()));
         };
         let now = self.0.clock.now();
-        let place = variant.as_ref().map_or(key, |(_, place)| place);
-        leader.commit(place, || {
+        let whole = variant.as_ref().map_or(key, |(_, place)| place);
+        let part = whole.part(None);
+        let place = match (&part, response.status) {
+            (Some(part), StatusCode::PARTIAL_CONTENT) => part,
+            (None, StatusCode::PARTIAL_CONTENT) => {
+                return Err(StoreError::Failed("the key is too long".into()));
+            }
+            _ => whole,
+        };
+        leader.commit(place, variant.is_some(), || {
             if let Some((fields, _)) = &variant {
                 let variants = Arc::new(Variants { fields: fields.clone() });
                 backend.put(key.clone(), Entry::Variants(variants), now)?;
+            }
+            if let Some(part) = part.as_ref().filter(|part| *part != place) {
+                backend.remove(part);
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
         })

@@ -13,6 +13,7 @@ pub enum Reason {
     Validated,
     // Fetched.
     Absent,
+    PartStored,
     VaryMiss,
     Expired,
     NoCacheStored,
@@ -75,6 +76,7 @@ impl Reason {
         Self::MaxStale,
         Self::Validated,
         Self::Absent,
+        Self::PartStored,
         Self::VaryMiss,
         Self::Expired,
         Self::NoCacheStored,
@@ -148,6 +150,7 @@ impl Reason {
                 ("validated", "the origin answered 304 to the validator of the stored response")
             }
             Self::Absent => ("absent", "nothing is stored under the key"),
+            Self::PartStored => ("part", "a part is stored, and more is asked for than it holds"),
             Self::VaryMiss => ("vary-miss", "other variants are stored, not this one (RFC 9111 section 4.1)"),
             Self::Expired => ("expired", "the stored response is past its freshness lifetime"),
             Self::NoCacheStored => {

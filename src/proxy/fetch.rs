@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
@@ -27,7 +28,7 @@ use crate::error::Error;
 use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::decide::may_stand_in;
-use crate::policy::ranges::{Asked, Extent};
+use crate::policy::ranges::{self, Asked, Extent};
 use crate::policy::{Reason, Validity};
 use crate::stored::{Position, StoredResponse};
 
@@ -67,7 +68,9 @@ impl Errand {
 impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
-        if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
+        let key = &plan.keyed.key;
+        let Some(place) = plan.place(variant.unwrap_or(key), &visit.parts.headers) else { return };
+        if let Attach::Lead(leader) = self.shared.cache.attach(key, Some(&place), Want::Any) {
             let (job, _) = self.job(visit, plan);
             let (private, _) = oneshot::channel();
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
@@ -85,11 +88,18 @@ impl<S: Inner> Proxy<S> {
             request.parts.extensions.clear();
         }
         request.parts.extensions.insert(Upstream(visit.route.origin));
+        let uncacheable = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
+        if let Some(span) = plan.span {
+            let condition = visit.parts.headers.get(IF_RANGE).map(|condition| (IF_RANGE, condition.clone()));
+            request.parts.headers.extend(condition);
+            request.parts.headers.insert(RANGE, ranges::value(&span));
+        }
         let job = Job {
             caching: plan.caching.clone(),
             keyed: plan.keyed.clone(),
             tags: route_tags(&visit.route, &plan.caching, &visit.who.identity, &visit.parts),
-            uncacheable: plan.keyed.uncacheable(&plan.caching, &visit.parts.headers).into_owned(),
+            uncacheable: plan.place(&uncacheable, &visit.parts.headers).unwrap_or(uncacheable.into_owned()),
+            span: plan.span,
             request: request.parts,
             arrived: visit.arrived,
             wishes: plan.asked.wishes,
@@ -116,7 +126,9 @@ impl<S: Inner> Proxy<S> {
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
-            let (fill, private) = self.attach(&errand.job, variant.as_ref(), want);
+            let whole = variant.as_ref().unwrap_or(&errand.plan.keyed.key);
+            let Some(place) = errand.plan.place(whole, &errand.visit.parts.headers) else { break };
+            let (fill, private) = self.attach(&errand.job, &place, want);
             let led = private.is_some();
             match fill.outcome().await {
                 Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, led) {
@@ -141,8 +153,8 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// Joins the fill that runs, or leads a new one in a task of its own.
-    fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
-        match self.shared.cache.attach(&job.keyed.key, variant, want) {
+    fn attach(&self, job: &Arc<Job>, place: &CacheKey, want: Want) -> (Arc<Fill>, Option<Private>) {
+        match self.shared.cache.attach(&job.keyed.key, Some(place), want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
                 let (private, receiver) = oneshot::channel();

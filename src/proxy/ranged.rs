@@ -16,7 +16,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
-use crate::policy::ranges::{self, Asked, ContentRange, Cut, Extent};
+use crate::policy::ranges::{self, Asked, ContentRange, Cut, Extent, Span};
 use crate::stored::StoredResponse;
 
 /// The bytes of a stored response, and where they lie in the whole. `None`: nothing can be cut from it.
@@ -30,6 +30,11 @@ pub(super) fn extent(stored: &StoredResponse) -> Option<Extent> {
         }
         _ => None,
     }
+}
+
+/// Whether a stored part answers a request for `span`: it holds the range, and the request's `If-Range` lets it.
+pub(super) fn answers(part: &StoredResponse, span: Span, request: &HeaderMap) -> bool {
+    cut(Asked::One(span), request, extent(part), |name| part.field(name)).is_some()
 }
 
 /// What a request for a range gets of a response with this extent and these fields. `None`: all of it, for nothing else was
@@ -133,6 +138,27 @@ impl HttpBody for Trimmed {
     }
 }
 
+/// Bytes that are there, followed by the rest as it comes.
+pub(super) struct Continued {
+    pub(super) first: Option<Bytes>,
+    pub(super) rest: Body,
+}
+
+impl HttpBody for Continued {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +199,11 @@ mod tests {
     async fn a_body_that_ends_before_the_range_does_is_an_error() {
         let trimmed = Trimmed::new(Body::from("0123"), &(2..5));
         assert!(trimmed.collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_rest_follows_what_is_there() {
+        let body = Continued { first: Some(Bytes::from_static(b"012")), rest: Body::from("345") };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "012345");
     }
 }

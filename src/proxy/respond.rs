@@ -149,6 +149,7 @@ impl Verdict {
         match self.reason {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
+            Reason::PartStored => "partial",
             Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored | Reason::Validated => "stale",
             Reason::Method | Reason::Write => "method",
             Reason::Bust

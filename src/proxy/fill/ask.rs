@@ -36,12 +36,22 @@ impl<S: Inner> FillTask<S> {
         &mut self,
         old: Option<(&StoredResponse, Strength)>,
     ) -> Result<(Head, Body), Error> {
-        let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
-        if let Some((old, strength)) = old.filter(|(old, _)| old.status == StatusCode::OK) {
+        let conditions = old.filter(|(old, _)| old.status == StatusCode::OK).map(|(old, strength)| {
             // A date says nothing of a change within its second.
             let modified = old.field(&LAST_MODIFIED).filter(|_| strength == Strength::Any);
-            request.headers_mut().extend(validation::conditions(old.field(&ETAG), modified));
-        }
+            validation::conditions(old.field(&ETAG), modified).collect()
+        });
+        self.ask_with(conditions.unwrap_or_default(), old.map(|(old, _)| old)).await
+    }
+
+    /// Asks with these fields more than the job's. `old` is what the answer may speak of.
+    pub(super) async fn ask_with(
+        &mut self,
+        more: HeaderMap,
+        old: Option<&StoredResponse>,
+    ) -> Result<(Head, Body), Error> {
+        let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
+        request.headers_mut().extend(more);
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
         let received = self.shared.now();
@@ -50,7 +60,8 @@ impl<S: Inner> FillTask<S> {
         })?;
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
-        let tags = self.tags(&said, old.filter(|_| status == StatusCode::NOT_MODIFIED).map(|(old, _)| old));
+        let speaks_of_it = matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
+        let tags = self.tags(&said, old.filter(|_| speaks_of_it));
         if let Some(purging) = &self.job.purging {
             purging.answered(&self.shared, &said);
         }
@@ -58,7 +69,7 @@ impl<S: Inner> FillTask<S> {
         Ok((Head { status, headers, requested, received, close_delimited, tags }, body))
     }
 
-    /// The tags of the route and of the answer; a 304 that names none leaves those of `old` as they are.
+    /// The tags of the route and of the answer; a 304, or a 206, that names none leaves those of `old` as they are.
     pub(super) fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
         let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
         let answer = kept.or(said.tags.as_deref()).unwrap_or_default();

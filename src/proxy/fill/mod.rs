@@ -7,18 +7,20 @@
 mod ask;
 mod job;
 mod judge;
+mod part;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{AGE, DATE, ETAG};
+use http::{Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use self::job::{Head, Strength, Variant};
 use super::receive::{content_length, receive};
 use super::shared::Inner;
 use crate::cache::{Begun, Kept, Lookup, Outcome, SharedBody, SharedHead};
+use crate::clock::Now;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::policy::{Decision, Reason, Validity, decide, validation};
@@ -34,8 +36,14 @@ impl<S: Inner> FillTask<S> {
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Validate(stored, strength) => Some((stored, strength)),
+            Again::Complete(part) => return self.completed(begun, &part).await,
             Again::Nothing => None,
         };
+        self.fetched(begun, old).await;
+    }
+
+    /// Asks the origin, and sees to what it says.
+    async fn fetched(mut self, begun: Begun, old: Option<(Arc<StoredResponse>, Strength)>) {
         match self.exchange(old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
             Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
@@ -50,7 +58,7 @@ impl<S: Inner> FillTask<S> {
         }
         let now = self.shared.now();
         let job = &self.job;
-        let (found, _) =
+        let (found, variant) =
             self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
         let stored = match found {
             Lookup::Found(stored, Validity::Valid) => stored,
@@ -58,18 +66,24 @@ impl<S: Inner> FillTask<S> {
             Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
                 return Again::Validate(stored, Strength::Strong);
             }
-            _ => return Again::Nothing,
+            _ => return self.look_at_part(variant.as_ref(), now),
         };
+        self.usable(stored, now).unwrap_or_else(|stored| Again::Validate(stored, Strength::Any))
+    }
+
+    /// Whether a valid stored response answers those who wait; if not, it is the error.
+    fn usable(&self, stored: Arc<StoredResponse>, now: Now) -> Result<Again, Arc<StoredResponse>> {
+        let job = &self.job;
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
             // Whoever waits may be after another variant: which one this is goes along.
-            return match self.variant(&stored.header_map()) {
+            return Ok(match self.variant(&stored.header_map()) {
                 Ok(variant) => Again::Use(stored, variant),
                 Err(_) => Again::Nothing,
-            };
+            });
         }
-        Again::Validate(stored, Strength::Any)
+        Err(stored)
     }
 
     /// A stored response answers everybody whose variant it is.
@@ -166,6 +180,9 @@ impl<S: Inner> FillTask<S> {
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
     fn complete(&mut self, begun: Begun, head: &Head, whole: Bytes, variant: Option<Variant>) {
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            return self.complete_part(begun, head, whole, variant);
+        }
         if let Ok(freshness) = self.judge(head, Some(whole.len() as u64), Some(&whole)) {
             let stored = self.stored(begun, head, freshness, whole);
             self.commit(Arc::new(stored), variant);
@@ -199,5 +216,7 @@ impl Drop for Ending {
 enum Again {
     Use(Arc<StoredResponse>, Option<Variant>),
     Validate(Arc<StoredResponse>, Strength),
+    /// The beginning is here: the rest is to be asked for.
+    Complete(Arc<StoredResponse>),
     Nothing,
 }
