@@ -160,10 +160,31 @@ async fn f2_parts_that_may_be_of_two_representations_are_never_combined() {
 }
 
 #[tokio::test]
+async fn f2_parts_that_different_purges_cover_are_never_combined() {
+    let origin = Origin::start(async |request: Request<Bytes>| {
+        let tag =
+            if request.headers().get("range").is_some_and(|r| r == "bytes=0-4") { "one" } else { "two" };
+        served(&request, TEN, "\"a\"").header("cache-tag", tag)
+    });
+    let (larder, cache) = with_cache(&origin).await;
+    for path in BOTH {
+        for wanted in ["0-4", "5-7"] {
+            range(&larder, path, wanted).await;
+        }
+        cache.purge(&[Selector::Tag("one".into())], &Where::All);
+        assert_eq!(seen(&range(&larder, path, "5-7").await), (206, "HIT", "567", "bytes 5-7/10"));
+        range(&larder, path, "0-4").await;
+        assert_eq!(larder.ask(path, &[]).await.text(), TEN);
+        assert_eq!(asked(&origin, path), (None, None), "the rest came, and was asked for again as a whole");
+        assert_eq!(origin.count(path), 5);
+    }
+}
+
+#[tokio::test]
 async fn f2_the_rest_of_a_part_is_asked_for_when_the_whole_is_wanted() {
     let origin = Origin::start(async |request: Request<Bytes>| {
         let reply = served(&request, TEN, "\"a\"");
-        // What answers `If-Range` need not describe the content again.
+        // What answers `If-Range` need not describe the content again, nor name its tags.
         match request.headers().contains_key("if-range") {
             true => Reply::status(206)
                 .header("content-range", "bytes 5-9/10")
@@ -171,10 +192,10 @@ async fn f2_the_rest_of_a_part_is_asked_for_when_the_whole_is_wanted() {
                 .header("cache-control", "max-age=60")
                 .header("x-new", "yes")
                 .body("56789"),
-            false => reply,
+            false => reply.header("cache-tag", "named"),
         }
     });
-    let larder = larder(&origin).await;
+    let (larder, cache) = with_cache(&origin).await;
     for path in BOTH {
         range(&larder, path, "0-4").await;
         let whole = larder.ask(path, &[]).await;
@@ -194,6 +215,8 @@ async fn f2_the_rest_of_a_part_is_asked_for_when_the_whole_is_wanted() {
     }
     larder.advance(Duration::from_secs(61));
     assert_eq!(larder.ask("/own/page", &[]).await.x_cache(), "MISS", "as fresh as the newer of the two");
+    cache.purge(&[Selector::Tag("named".into())], &Where::All);
+    assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
 }
 
 #[tokio::test]
@@ -327,6 +350,50 @@ async fn f2_identical_ranges_are_asked_for_once_and_nobody_else_waits_for_them()
         assert_eq!((answer.await.unwrap().text()), "01234");
     }
     assert_eq!(origin.total(), 3);
+}
+
+#[tokio::test]
+async fn f2_a_range_under_a_condition_waits_for_no_range_under_another() {
+    let gate = Gate::closed();
+    let at_the_gate = gate.clone();
+    let origin = Origin::start(move |request: Request<Bytes>| {
+        let gate = at_the_gate.clone();
+        async move {
+            if !request.headers().contains_key("if-range") {
+                gate.pass().await;
+            }
+            served(&request, TEN, "\"a\"")
+        }
+    });
+    let larder = larder(&origin).await;
+    let waiting = tokio::spawn(larder.get("/page").header("range", "bytes=0-4").send());
+    gate.arrived(1).await;
+    let other = larder.ask("/page", &[("range", "bytes=0-4"), ("if-range", "\"b\"")]).await;
+    assert_eq!(seen(&other), (200, "MISS", TEN, "-"));
+    gate.open();
+    assert_eq!(waiting.await.unwrap().text(), "01234");
+}
+
+#[tokio::test]
+async fn f2_a_part_that_comes_first_does_not_keep_the_whole_from_being_stored() {
+    let gate = Gate::closed();
+    let at_the_gate = gate.clone();
+    let origin = Origin::start(move |request: Request<Bytes>| {
+        let gate = at_the_gate.clone();
+        async move {
+            if !request.headers().contains_key("range") {
+                gate.pass().await;
+            }
+            served(&request, TEN, "\"a\"")
+        }
+    });
+    let larder = larder(&origin).await;
+    let waiting = tokio::spawn(larder.get("/page").send());
+    gate.arrived(1).await;
+    assert_eq!(range(&larder, "/page", "0-4").await.text(), "01234");
+    gate.open();
+    assert_eq!(waiting.await.unwrap().text(), TEN);
+    assert_eq!(seen(&larder.ask("/page", &[]).await), (200, "HIT", TEN, "-"));
 }
 
 #[tokio::test]
@@ -505,6 +572,8 @@ async fn f2_after_a_soft_purge_a_part_is_stale_and_continued_by_a_strong_validat
         cache.purge_with(&Purge::soft(vec![Selector::Tag("page".into())], Where::All, None));
         assert_eq!(seen(&larder.ask("/other", &[]).await), (200, "MISS", TEN, "-"));
         assert_eq!(asked(&origin, "/other").0.as_deref(), more);
+        let word = if more.is_some() { "STALE" } else { "HIT" };
+        assert_eq!(larder.ask("/other", &[]).await.x_cache(), word, "a whole began when its older part did");
     }
 }
 
