@@ -88,6 +88,8 @@ impl<S: Inner> Proxy<S> {
             request.parts.extensions.clear();
         }
         request.parts.extensions.insert(Upstream(visit.route.origin));
+        // Where the configuration has it in the key, it is there without a fill for it, too.
+        [RANGE, IF_RANGE].iter().for_each(|name| drop(request.parts.headers.remove(name)));
         let uncacheable = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
         if let Some(span) = plan.span {
             let condition = visit.parts.headers.get(IF_RANGE).map(|condition| (IF_RANGE, condition.clone()));

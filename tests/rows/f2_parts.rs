@@ -275,7 +275,8 @@ async fn f2_what_is_no_sound_part_is_given_to_its_reader_and_not_stored() {
         let reply = Reply::status(status).header("cache-control", "max-age=600").body("01234");
         if says.is_empty() { reply } else { reply.header("content-range", says) }
     };
-    let answers: Vec<(&str, Box<dyn Fn() -> Reply + Send + Sync>)> = vec![
+    type Made = Box<dyn Fn() -> Reply + Send + Sync>;
+    let answers: Vec<(&str, Made)> = vec![
         (
             "several",
             Box::new(move || part(206, "").header("content-type", "multipart/byteranges; boundary=x")),
@@ -372,6 +373,39 @@ async fn f2_a_range_under_a_condition_waits_for_no_range_under_another() {
     assert_eq!(seen(&other), (200, "MISS", TEN, "-"));
     gate.open();
     assert_eq!(waiting.await.unwrap().text(), "01234");
+}
+
+#[tokio::test]
+async fn f2_an_answer_to_if_range_is_kept_for_others_only_with_the_part_that_describes_it() {
+    let origin = Origin::start(async |request: Request<Bytes>| {
+        let mut reply = served(&request, TEN, "\"a\"");
+        if request.headers().contains_key("if-range") {
+            // The content type is left out.
+            reply =
+                Reply::status(206).header("content-range", "bytes 5-6/10").header("etag", "\"a\"").body("56");
+            reply = reply.header("cache-control", "max-age=600");
+        }
+        reply
+    });
+    let larder = larder(&origin).await;
+    let resumed = [("range", "bytes=5-6"), ("if-range", "\"a\"")];
+    for path in BOTH {
+        let answer = larder.ask(path, &resumed).await;
+        assert_eq!(
+            (seen(&answer), answer.header("content-type")),
+            ((206, "MISS", "56", "bytes 5-6/10"), None)
+        );
+        assert!(!answer.cache_status().contains("stored"), "{}", answer.cache_status());
+        let answer = range(&larder, path, "5-6").await;
+        assert_eq!((answer.x_cache(), answer.header("content-type")), ("MISS", Some("text/plain")));
+    }
+    for path in ["/more", "/own/more"] {
+        range(&larder, path, "2-4").await;
+        larder.ask(path, &resumed).await;
+        let answer = range(&larder, path, "2-6").await;
+        assert_eq!(seen(&answer), (206, "HIT", "23456", "bytes 2-6/10"));
+        assert_eq!(answer.header("content-type"), Some("text/plain"));
+    }
 }
 
 #[tokio::test]

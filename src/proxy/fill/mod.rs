@@ -162,7 +162,7 @@ impl<S: Inner> FillTask<S> {
             variant: variant.as_ref().map(|(_, key)| key.clone()),
             selectors: self.selectors(&head),
             body: content.clone(),
-            stored: !too_large,
+            stored: !too_large && (head.status != StatusCode::PARTIAL_CONTENT || self.describes_itself()),
         })));
         if too_large {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());

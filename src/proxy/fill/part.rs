@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, RANGE};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as HttpBody;
 
@@ -105,8 +105,11 @@ impl<S: Inner> FillTask<S> {
     /// Whether an answer is of the same representation as a stored part (RFC 9110 section 15.3.7.3), and the same purges cover
     /// both.
     fn is_same(&self, part: &StoredResponse, head: &Head) -> bool {
-        let etag = head.headers.get(ETAG);
-        validation::is_strong(etag) && etag == part.field(&ETAG) && part.selectors == self.selectors(head)
+        let (etag, coding) = (head.headers.get(ETAG), head.headers.get(CONTENT_ENCODING));
+        // An application may give one tag to two codings, though it must not.
+        let same = etag == part.field(&ETAG)
+            && coding.is_none_or(|coding| part.field(&CONTENT_ENCODING) == Some(coding));
+        validation::is_strong(etag) && same && part.selectors == self.selectors(head)
     }
 
     /// A part is here: combined with the stored one where the two are of one representation, it becomes visible; as a whole
@@ -121,7 +124,7 @@ impl<S: Inner> FillTask<S> {
         let combined = self.combined(begun, head, &content, variant.as_ref());
         let (begun, mut headers, range, content) = match combined {
             Some(combined) => combined,
-            None => match ContentRange::of(&head.headers) {
+            None => match ContentRange::of(&head.headers).filter(|_| self.describes_itself()) {
                 Some(range) => (begun, head.headers.clone(), range, content),
                 None => return,
             },
@@ -140,6 +143,12 @@ impl<S: Inner> FillTask<S> {
             let stored = self.stored(begun, &head, freshness, content);
             self.commit(Arc::new(stored), variant);
         }
+    }
+
+    /// Whether a 206 tells all that describes its content: to `If-Range` it need not, for whoever asked has that already
+    /// (RFC 9110 section 15.3.7), so alone it is not kept for others.
+    pub(super) fn describes_itself(&self) -> bool {
+        !self.job.request.headers.contains_key(IF_RANGE)
     }
 
     fn combined(
