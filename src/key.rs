@@ -83,6 +83,11 @@ pub struct CacheKey {
     hash: u64,
 }
 
+/// What stands where a part's length would, but is the length of none: so what follows is never the key of something else.
+const VARIANT: [u8; 4] = u32::MAX.to_be_bytes();
+/// The same, for what is kept or fetched of a part of the content.
+const PART: [u8; 4] = (u32::MAX - 1).to_be_bytes();
+
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -153,11 +158,23 @@ impl CacheKey {
     pub fn variant(&self, selecting: &[(http::HeaderName, Option<Vec<u8>>)]) -> Option<Self> {
         let mut writer = Writer(Vec::with_capacity(self.bytes.len() + 64));
         writer.0.extend_from_slice(&self.bytes);
-        // No part of a key has this length, so a variant is never the key of something else.
-        writer.0.extend_from_slice(&u32::MAX.to_be_bytes());
+        writer.0.extend_from_slice(&VARIANT);
         for (name, value) in selecting {
             writer.part(name.as_str().as_bytes());
             writer.maybe(value.as_deref());
+        }
+        (writer.0.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(writer.0))
+    }
+
+    /// The key of the stored part of this response, or, with the range and the condition that are asked for, the place of
+    /// its fill. `None` where it would be too long.
+    pub fn part(&self, asked: Option<(&str, Option<&[u8]>)>) -> Option<Self> {
+        let mut writer = Writer(Vec::with_capacity(self.bytes.len() + 64));
+        writer.0.extend_from_slice(&self.bytes);
+        writer.0.extend_from_slice(&PART);
+        if let Some((range, condition)) = asked {
+            writer.part(range.as_bytes());
+            writer.maybe(condition);
         }
         (writer.0.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(writer.0))
     }
@@ -319,9 +336,11 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            if self.0.starts_with(&u32::MAX.to_be_bytes()) {
+            let marker =
+                [(VARIANT, " vary"), (PART, " part")].into_iter().find(|(m, _)| self.0.starts_with(m));
+            if let Some((_, word)) = marker {
                 self.0 = self.0.get(4..)?;
-                text.push_str(" vary");
+                text.push_str(word);
                 variant = true;
                 continue;
             }
@@ -469,6 +488,11 @@ mod tests {
         let routed = Owned { selecting: vec![("accept".into(), Some(b"x".to_vec()))], ..parts.clone() };
         assert!(variant != parts.key() && variant != routed.key());
         assert_eq!(variant.describe(), "public route:r GET http://a/ vary accept=x");
+        let part = variant.part(None).unwrap();
+        assert_eq!(part.describe(), "public route:r GET http://a/ vary accept=x part");
+        let fills = [None, Some(&b""[..]), Some(b"x")].map(|c| variant.part(Some(("bytes=0-1", c))).unwrap());
+        let all = [&[parts.key(), variant, part][..], &fills].concat();
+        assert!(all.iter().enumerate().all(|(n, key)| !all[n + 1..].contains(key)));
     }
 
     #[test]

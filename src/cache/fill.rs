@@ -318,12 +318,13 @@ impl Leader {
     pub(super) fn commit(
         &mut self,
         place: &CacheKey,
+        varies: bool,
         put: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Some(begun) = self.fill.begun() else { return Ok(()) };
         let mut shard = self.fills.shard(&self.key);
         let Some(family) = shard.families.get_mut(&self.key) else { return Ok(()) };
-        if !family.order.admits(begun.ticket, &self.key, place) {
+        if !family.order.admits(begun.ticket, &self.key, place, varies) {
             return Ok(());
         }
         // Under the lock: compare and put are one step.

@@ -11,7 +11,7 @@ mod variants;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
@@ -110,6 +110,24 @@ impl Cache {
         }
     }
 
+    /// The part that is stored of a response of which nothing whole may be: under `key`, or under that of its variant, as
+    /// [`Cache::lookup`] told it.
+    pub fn part(
+        &self,
+        store: usize,
+        key: &CacheKey,
+        variant: Option<&CacheKey>,
+        now: Now,
+    ) -> Option<(Arc<StoredResponse>, Validity)> {
+        match self.get(store, &variant.unwrap_or(key).part(None)?, now)? {
+            Entry::Response(part) => {
+                let validity = self.check(&part);
+                Some((part, validity))
+            }
+            _ => None,
+        }
+    }
+
     fn get(&self, store: usize, key: &CacheKey, now: Now) -> Option<Entry> {
         self.0.stores.get(store)?.get(key, now)
     }
@@ -160,7 +178,8 @@ impl Cache {
     }
 
     /// Makes a complete response visible under its key, unless a newer fill of the key was first. Where the response has
-    /// variants, `variant` gives the fields that tell them apart and the key of this one.
+    /// variants, `variant` gives the fields that tell them apart and the key of this one. A 206 becomes the one part of its
+    /// variant; a whole response takes the place of the part too.
     ///
     /// # Errors
     /// Where the store does not take it. The page is not affected.
@@ -176,22 +195,38 @@ impl Cache {
             return Err(StoreError::Failed("no such store".into()));
         };
         let now = self.0.clock.now();
-        let place = variant.as_ref().map_or(key, |(_, place)| place);
-        leader.commit(place, || {
+        let whole = variant.as_ref().map_or(key, |(_, place)| place);
+        let part = whole.part(None);
+        let place = match (&part, response.status) {
+            (Some(part), StatusCode::PARTIAL_CONTENT) => part,
+            (None, StatusCode::PARTIAL_CONTENT) => {
+                return Err(StoreError::Failed("the key is too long".into()));
+            }
+            _ => whole,
+        };
+        leader.commit(place, variant.is_some(), || {
             if let Some((fields, _)) = &variant {
                 // Under the lock of the key's fills: no variant that is stored at the same time is forgotten.
                 let (variants, gone) =
-                    variants::with(self.variants(store, key, now), fields, place, &response);
-                gone.iter().for_each(|place| backend.remove(place));
+                    variants::with(self.variants(store, key, now), fields, whole, &response);
+                for place in gone {
+                    backend.remove(&place);
+                    place.part(None).iter().for_each(|part| backend.remove(part));
+                }
                 backend.put(key.clone(), Entry::Variants(Arc::new(variants)), now)?;
+            }
+            if let Some(part) = part.as_ref().filter(|part| *part != place) {
+                backend.remove(part);
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
         })?;
-        self.make_findable(store, key, &response, now);
+        if response.status != StatusCode::PARTIAL_CONTENT {
+            self.make_findable(store, key, &response, now);
+        }
         Ok(())
     }
 
-    /// Puts `new`, or nothing, at `place` where `old` still is, unless a newer fill of the key was first.
+    /// Puts `new`, or nothing, at `place` (`key`, or that of a variant) where `old` still is, unless a newer fill of the key was first.
     ///
     /// # Errors
     /// Where the store does not take it.
@@ -199,6 +234,7 @@ impl Cache {
         &self,
         leader: &mut Leader,
         store: usize,
+        key: &CacheKey,
         place: &CacheKey,
         old: &Arc<StoredResponse>,
         new: Option<Arc<StoredResponse>>,
@@ -209,7 +245,7 @@ impl Cache {
         let now = self.0.clock.now();
         let old = Entry::Response(old.clone());
         // All commits of a key are under its lock: nobody puts another in between.
-        leader.commit(place, || match new {
+        leader.commit(place, place != key, || match new {
             _ if !backend.get(place, now).is_some_and(|entry| entry.is_same(&old)) => Ok(()),
             Some(new) => backend.put(place.clone(), Entry::Response(new), now),
             None => {

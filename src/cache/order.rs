@@ -23,9 +23,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Whether a fill with this ticket may be stored at `place`, below `key`. If so, that is remembered.
-    pub(super) fn admits(&mut self, ticket: u64, key: &CacheKey, place: &CacheKey) -> bool {
-        let varies = place != key;
+    /// Whether a fill with this ticket may be stored at `place`, below `key`; `varies` says whether it is a variant. If so,
+    /// that is remembered.
+    pub(super) fn admits(&mut self, ticket: u64, key: &CacheKey, place: &CacheKey, varies: bool) -> bool {
         // A response without variants would hide newer ones, and a variant a newer response without any.
         let structure = if varies { self.newest(key) } else { self.varied };
         if ticket < self.forgotten || ticket < structure || ticket < self.newest(place) {

@@ -22,7 +22,8 @@ pub(super) const MAX_VARIANTS: usize = 64;
 /// What the list of them may weigh in bytes: the fields of a request may be long, and they are part of its variant's key.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// `known` with one more variant as the newest, told apart by `fields`; and the places of those that go for it.
+/// `known` with one more variant as the newest, told apart by `fields`; and the places of those that go for it. Where only a
+/// part is stored, `place` is that of the whole all the same.
 pub(super) fn with(
     known: Option<Arc<Variants>>,
     fields: &[HeaderName],
@@ -35,7 +36,11 @@ pub(super) fn with(
     members.push(Member {
         place: place.clone(),
         ticket: response.ticket,
-        language: weighted::one_language(response.field_all(&CONTENT_LANGUAGE)).map(Into::into),
+        // A part is found by whom it was fetched for only.
+        language: (response.status != StatusCode::PARTIAL_CONTENT)
+            .then(|| weighted::one_language(response.field_all(&CONTENT_LANGUAGE)))
+            .flatten()
+            .map(Into::into),
     });
     let mut bytes = 0;
     let mut fits = |member: &&Member| {

@@ -423,6 +423,8 @@ pub struct Caching {
     pub overrides: Overrides,
     /// Replays `Set-Cookie` from the cache. For conformance runs only.
     pub unsafe_store_set_cookie: bool,
+    /// Stores a 206 that is shorter than its `Content-Range` says. For conformance runs only.
+    pub unsafe_uneven_parts: bool,
     /// When a request may be answered from the cache at all; otherwise it is passed.
     pub only_if: OnlyIf,
     /// Who may ask for a fresh answer, and how.

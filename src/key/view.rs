@@ -1,6 +1,6 @@
 //! A key read back into its parts: for inspection, and to find the key that variants share.
 
-use super::{CacheKey, Owner};
+use super::{CacheKey, Owner, PART, VARIANT};
 use crate::identity::{Kind, Tenant, User};
 
 /// The parts of a key.
@@ -18,7 +18,7 @@ pub struct KeyView {
     pub path: String,
     /// The keyed query.
     pub query: Option<String>,
-    /// Where the part begins that tells variants apart.
+    /// Where it begins that variants, or parts of the content, are told apart.
     base: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ impl CacheKey {
         Some(KeyView { https, authority, owner, route, path, query, base })
     }
 
-    /// The key that all variants of one response share: this one, where it is not a variant's.
+    /// The key that all variants and parts of one response share: this one, where it is of none.
     pub fn base(&self) -> Self {
         let base = self.view().and_then(|view| self.bytes.get(..view.base?));
         base.map_or_else(|| self.clone(), |bytes| Self::from_bytes(bytes.to_vec()))
@@ -125,10 +125,11 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Where the variant's part begins, after what else selects.
+    /// Where the variant's part begins, or the marker of a part of the content, after what else selects.
     fn marker(&mut self) -> Option<usize> {
         loop {
-            if self.bytes.get(self.at..)?.starts_with(&u32::MAX.to_be_bytes()) {
+            let rest = self.bytes.get(self.at..)?;
+            if rest.starts_with(&VARIANT) || rest.starts_with(&PART) {
                 return Some(self.at);
             }
             self.part()?;
@@ -180,6 +181,8 @@ mod tests {
                 let variant = key.variant(&[(ACCEPT_ENCODING, Some(b"gzip".to_vec()))]).unwrap();
                 assert_eq!(key.base(), key);
                 assert_eq!(variant.base(), key);
+                assert_eq!(key.part(None).unwrap().base(), key);
+                assert_eq!(variant.part(None).unwrap().base(), key);
                 assert_ne!(variant.name(), key.name());
             }
         }

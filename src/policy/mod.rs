@@ -7,6 +7,7 @@ pub mod decide;
 mod field_names;
 pub mod freshness;
 pub mod governing;
+pub mod ranges;
 pub mod reason;
 pub mod search;
 pub mod storable;

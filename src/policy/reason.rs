@@ -14,6 +14,7 @@ pub enum Reason {
     HeadUpdated,
     // Fetched.
     Absent,
+    PartStored,
     VaryMiss,
     Expired,
     NoCacheStored,
@@ -81,6 +82,7 @@ impl Reason {
         Self::Validated,
         Self::HeadUpdated,
         Self::Absent,
+        Self::PartStored,
         Self::VaryMiss,
         Self::Expired,
         Self::NoCacheStored,
@@ -162,6 +164,7 @@ impl Reason {
                 "the origin's answer to HEAD updated the stored response (RFC 9111 section 4.3.5)",
             ),
             Self::Absent => ("absent", "nothing is stored under the key"),
+            Self::PartStored => ("part", "a part is stored, and more is asked for than it holds"),
             Self::VaryMiss => ("vary-miss", "other variants are stored, not this one (RFC 9111 section 4.1)"),
             Self::Expired => ("expired", "the stored response is past its freshness lifetime"),
             Self::NoCacheStored => {
@@ -190,7 +193,10 @@ impl Reason {
             Self::GetWithBody => {
                 ("get-with-body", "a GET with a body has no defined meaning and is never cached")
             }
-            Self::RangeRequest => ("range", "a request for a part of a representation is passed through"),
+            Self::RangeRequest => (
+                "range",
+                "several ranges, or another unit than bytes, are asked for, and nothing whole and fresh is stored",
+            ),
             Self::Upgrade => ("upgrade", "a request to switch protocols is passed through"),
             Self::NoIdentity => {
                 ("no-identity", "the route shares by tenant or user, and the request has none")
@@ -238,7 +244,9 @@ impl Reason {
                 "a request with Authorization, and nothing allows sharing (RFC 9111 section 3.5)",
             ),
             Self::NoFreshness => ("no-freshness", "the response gives no lifetime, and none may be guessed"),
-            Self::Partial => ("partial", "a 206 answer is not stored"),
+            Self::Partial => {
+                ("partial", "a 206 answer that nobody asked for, or that is not the one range that it says")
+            }
             Self::TooLarge => ("too-large", "the body is larger than the store takes"),
             Self::TierSaysNever => ("tier-never", "an exception of the tier says `store: false`"),
             Self::CredentialChanged => (

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE, VARY};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, RANGE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::freshness::{Freshness, Ttl, heuristically_cacheable, initial_age, origin_lifetime};
 use super::governing::Governing;
+use super::ranges::ContentRange;
 use super::reason::Reason;
 use crate::clock::Now;
 use crate::http::fields::members;
@@ -132,16 +133,17 @@ fn age_of(exchange: &Exchange<'_>) -> Duration {
 
 fn status_allows(exchange: &Exchange<'_>, rules: &StoreRules) -> Result<(), Reason> {
     let status = exchange.status;
-    // RFC 9111 section 3.3: parts are combined by nobody here yet, so they are not stored. `Content-Range` in an answer of
-    // another kind means nothing (RFC 9110 section 14.4).
-    if status == StatusCode::PARTIAL_CONTENT {
+    // RFC 9111 section 3.3: a part is stored as what it says it is, where it was asked for; several in one are not.
+    // `Content-Range` in an answer of another kind means nothing (RFC 9110 section 14.4).
+    let sound = exchange.request.contains_key(RANGE) && ContentRange::of(exchange.response).is_some();
+    if status == StatusCode::PARTIAL_CONTENT && !sound {
         return Err(Reason::Partial);
     }
     if status.is_informational() || status == StatusCode::NOT_MODIFIED {
         return Err(Reason::StatusNotStorable);
     }
     let by_origin = matches!(rules.ttl, Ttl::Origin);
-    let usual = matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308);
+    let usual = matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308);
     // RFC 9111 section 3 lets any final status be stored on its own explicit lifetime.
     if usual || rules.status_named || by_origin { Ok(()) } else { Err(Reason::StatusNotStorable) }
 }
@@ -273,6 +275,21 @@ mod tests {
             assert_eq!(verdict(&[], 200, &[(field, value)], rules(FIXED)), Err(reason), "{field}: {value}");
         }
         assert!(verdict(&[], 200, &[], rules(FIXED)).is_ok());
+    }
+
+    #[test]
+    fn rfc9111_3_3_a_part_is_stored_where_it_was_asked_for_and_says_what_it_is() {
+        let range = [("range", "bytes=0-1")];
+        let says = [("content-range", "bytes 0-1/2")];
+        assert!(verdict(&range, 206, &says, rules(FIXED)).is_ok());
+        assert_eq!(verdict(&[], 206, &says, rules(FIXED)), Err(Reason::Partial));
+        assert_eq!(verdict(&range, 200, &says, rules(FIXED)), Err(Reason::Partial));
+        let several = [("content-type", "multipart/byteranges; boundary=x")];
+        assert_eq!(verdict(&range, 206, &several, rules(FIXED)), Err(Reason::Partial));
+        assert_eq!(
+            verdict(&range, 206, &[("content-range", "bytes 0-1/1")], rules(FIXED)),
+            Err(Reason::Partial)
+        );
     }
 
     #[test]

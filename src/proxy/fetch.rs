@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method, Response, StatusCode};
+use http::header::{IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::fill::{FillTask, Job, Own};
@@ -14,17 +15,21 @@ use super::keyed::route_tags;
 use super::origin::Upstream;
 use super::origin_request::fill_request;
 use super::plan::Plan;
+use super::ranged::{self, Trimmed};
+use super::receive::content_length;
 use super::rescue::rescue;
 use super::respond::{Source, Verdict, XCache, is_unchanged, unchanged};
 use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
+use crate::clock::Now;
 use crate::config::Ttl;
 use crate::error::Error;
 use crate::http::{Body, Interim};
 use crate::key::CacheKey;
 use crate::policy::decide::may_stand_in;
+use crate::policy::ranges::{self, Asked, Extent};
 use crate::policy::{Reason, Validity};
 use crate::stored::{Position, StoredResponse};
 
@@ -64,7 +69,9 @@ impl Errand {
 impl<S: Inner> Proxy<S> {
     /// Fills in the background: the stale answer is already on its way.
     pub(super) fn refresh(&self, visit: &Visit, plan: &Plan, variant: Option<&CacheKey>) {
-        if let Attach::Lead(leader) = self.shared.cache.attach(&plan.keyed.key, variant, Want::Any) {
+        let key = &plan.keyed.key;
+        let Some(place) = plan.place(variant.unwrap_or(key), &visit.parts.headers) else { return };
+        if let Attach::Lead(leader) = self.shared.cache.attach(key, Some(&place), Want::Any) {
             let (mut job, _) = self.job(visit, plan, false);
             job.request.extensions.remove::<Interim>();
             let private = None;
@@ -86,11 +93,20 @@ impl<S: Inner> Proxy<S> {
             interim.map(|interim| request.parts.extensions.insert(interim));
         }
         request.parts.extensions.insert(Upstream(visit.route.origin));
+        // Where the configuration has it in the key, it is there without a fill for it, too.
+        [RANGE, IF_RANGE].iter().for_each(|name| drop(request.parts.headers.remove(name)));
+        let uncacheable = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
+        if let Some(span) = plan.span {
+            let condition = visit.parts.headers.get(IF_RANGE).map(|condition| (IF_RANGE, condition.clone()));
+            request.parts.headers.extend(condition);
+            request.parts.headers.insert(RANGE, ranges::value(&span));
+        }
         let job = Job {
             caching: plan.caching.clone(),
             keyed: plan.keyed.clone(),
             tags: route_tags(&visit.route, &plan.caching, &visit.who.identity, &visit.parts),
-            uncacheable: plan.keyed.uncacheable(&plan.caching, &visit.parts.headers).into_owned(),
+            uncacheable: plan.place(&uncacheable, &visit.parts.headers).unwrap_or(uncacheable.into_owned()),
+            span: plan.span,
             request: request.parts,
             arrived: visit.arrived,
             wishes: plan.asked.wishes,
@@ -119,7 +135,9 @@ impl<S: Inner> Proxy<S> {
         let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
-            let (fill, mut private) = self.attach(&errand.job, variant.as_ref(), want);
+            let whole = variant.as_ref().unwrap_or(&errand.plan.keyed.key);
+            let Some(place) = errand.plan.place(whole, &errand.visit.parts.headers) else { break };
+            let (fill, mut private) = self.attach(&errand.job, &place, want);
             match fill.outcome().await {
                 Outcome::Streaming(head) => match self.streaming(&errand, &fill, &head, private.as_mut()) {
                     Ok(response) => return response,
@@ -154,11 +172,10 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// Joins the fill that runs, or leads a new one in a task of its own.
-    fn attach(&self, job: &Arc<Job>, variant: Option<&CacheKey>, want: Want) -> (Arc<Fill>, Option<Private>) {
+    fn attach(&self, job: &Arc<Job>, place: &CacheKey, want: Want) -> (Arc<Fill>, Option<Private>) {
         // A HEAD has a place of its own, which is no variant's: no GET waits for its answer.
-        let apart = job.head.then(|| variant.unwrap_or(&job.keyed.key).variant(&[])).flatten();
-        let variant = apart.as_ref().or(variant);
-        match self.shared.cache.attach(&job.keyed.key, variant, want) {
+        let apart = job.head.then(|| place.variant(&[])).flatten();
+        match self.shared.cache.attach(&job.keyed.key, Some(apart.as_ref().unwrap_or(place)), want) {
             Attach::Join(fill) => (fill, None),
             Attach::Lead(leader) => {
                 let (private, receiver) = oneshot::channel();
@@ -201,6 +218,7 @@ impl<S: Inner> Proxy<S> {
         } else if parts.method != Method::HEAD {
             *response.body_mut() = Body::wrap(reader);
         }
+        trim(plan.range, &errand.visit.parts.headers, &mut response, self.shared.now());
         self.add_own_fields(errand, private, &mut response);
         Ok(self.finish(self.told(&errand.visit), response, &verdict))
     }
@@ -237,7 +255,8 @@ impl<S: Inner> Proxy<S> {
             Reason::HeadUpdated => Some(StatusCode::OK),
             _ => Some(StatusCode::NOT_MODIFIED),
         };
-        let mut response = self.serve(&errand.visit, &kept.response, &verdict, self.shared.now());
+        let mut response =
+            self.serve(&errand.visit, &errand.plan, &kept.response, &verdict, self.shared.now());
         self.add_own_fields(errand, private, &mut response);
         Ok(response)
     }
@@ -310,8 +329,20 @@ impl<S: Inner> Proxy<S> {
         if let Validity::StaleSince(since) = validity {
             verdict.stale_since = Some(since);
         }
-        Some(self.serve(&errand.visit, old, &verdict, now))
+        Some(self.serve(&errand.visit, &errand.plan, old, &verdict, now))
     }
+}
+
+/// Cuts the range that was asked for out of a whole answer whose length is known (RFC 9110 section 14.2).
+fn trim(asked: Asked, request: &HeaderMap, response: &mut Response<Body>, now: Now) {
+    let headers = response.headers();
+    let length = content_length(headers).filter(|_| response.status() == StatusCode::OK);
+    let extent = length.and_then(Extent::whole);
+    let Some(cut) = ranged::cut(asked, request, extent, |name| headers.get(name), now) else { return };
+    let (status, at) = ranged::head(&cut, response.headers_mut());
+    *response.status_mut() = status;
+    let body = std::mem::take(response.body_mut());
+    *response.body_mut() = Body::wrap(Trimmed::new(body, &at));
 }
 
 /// Statuses for which a stale response may stand in (RFC 5861 section 4).

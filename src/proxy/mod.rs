@@ -16,6 +16,7 @@ mod origin_request;
 mod pass;
 mod plan;
 mod posting;
+mod ranged;
 mod receive;
 mod rescue;
 mod respond;

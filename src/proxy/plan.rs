@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::header::IF_RANGE;
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as HttpBody;
 
 use super::keyed::{Keyed, keyed};
@@ -13,13 +14,19 @@ use super::wishes::{Asked, allowed, asked};
 use crate::clock::Now;
 use crate::config::{Allow, Caching, OnlyIf};
 use crate::http::query;
+use crate::key::CacheKey;
 use crate::policy::Reason;
+use crate::policy::ranges::{self, Asked as AskedRange, Span};
 
 /// A request that may be answered from the cache.
 pub(super) struct Plan {
     pub(super) caching: Arc<Caching>,
     pub(super) keyed: Arc<Keyed>,
     pub(super) asked: Asked,
+    /// What of the content is asked for. Only GET has ranges (RFC 9110 section 14.2).
+    pub(super) range: AskedRange,
+    /// The range that a fill asks for, because nothing whole is stored.
+    pub(super) span: Option<Span>,
     /// When it is judged what is fresh.
     pub(super) now: Now,
 }
@@ -40,6 +47,14 @@ impl Plan {
         verdict.key = Some(self.keyed.key.clone());
         verdict.show_key = self.asked.show_key;
         verdict
+    }
+
+    /// Where a fill for this request takes place, below the key of what is whole: that key itself, or the place of all who
+    /// ask for this range under this condition. `None` where it would be too long.
+    pub(super) fn place(&self, whole: &CacheKey, request: &HeaderMap) -> Option<CacheKey> {
+        let Some(span) = self.span else { return Some(whole.clone()) };
+        let condition = request.get(IF_RANGE).map(HeaderValue::as_bytes);
+        whole.part(Some((&span.to_string(), condition)))
     }
 }
 
@@ -69,7 +84,9 @@ impl<S: Inner> Proxy<S> {
         if asked.bypass {
             return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
         }
-        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, now })
+        let get = visit.parts.method == Method::GET;
+        let range = if get { ranges::asked(&visit.parts.headers, now) } else { AskedRange::Whole };
+        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, range, span: None, now })
     }
 }
 
@@ -87,9 +104,6 @@ fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
     }
     if visit.who.invalid {
         return Some(Reason::InvalidToken);
-    }
-    if parts.headers.contains_key(http::header::RANGE) {
-        return Some(Reason::RangeRequest);
     }
     (!holds(&caching.only_if, visit)).then_some(Reason::OnlyIf)
 }

@@ -22,6 +22,7 @@ use crate::clock::Now;
 use crate::config::Ttl;
 use crate::http::{Body, query, reference};
 use crate::policy::cache_control::CacheControl;
+use crate::policy::ranges;
 use crate::stored::Position;
 
 /// A POST under way that the GET of its URL could have been.
@@ -59,7 +60,14 @@ impl<S: Inner> Proxy<S> {
         let (authority, who, now) = (about.authority(), &visit.who.identity, self.shared.now());
         let keyed = keyed(about.https, authority, &visit.route, caching, who, parts, now).ok()?;
         let since = self.shared.cache.current(keyed.coverage().stripe());
-        let plan = Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked: Asked::default(), now };
+        let plan = Plan {
+            caching: caching.clone(),
+            keyed: Arc::new(keyed),
+            asked: Asked::default(),
+            range: ranges::Asked::Whole,
+            span: None,
+            now,
+        };
         let (job, says_less) = self.job(visit, &plan, false);
         let codings =
             |headers: &HeaderMap| headers.get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();

@@ -1,12 +1,14 @@
 //! The last step: an answer with `Cache-Status` (RFC 9211), `X-Cache`, `Age` and `Via`.
 
-use http::header::{AGE, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, VIA};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, IF_MODIFIED_SINCE, IF_NONE_MATCH, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::ranged;
 use crate::clock::Now;
 use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::Reason;
+use crate::policy::ranges::{Asked, Cut};
 use crate::policy::validation::{self, Validators};
 use crate::stored::StoredResponse;
 
@@ -148,6 +150,7 @@ impl Verdict {
         match self.reason {
             Reason::Absent | Reason::Purged => "uri-miss",
             Reason::VaryMiss => "vary-miss",
+            Reason::PartStored => "partial",
             Reason::Expired | Reason::SoftPurged | Reason::NoCacheStored => "stale",
             Reason::Validated | Reason::HeadUpdated | Reason::HeadChanged | Reason::HeadAnswer => "stale",
             Reason::Method | Reason::Write => "method",
@@ -192,10 +195,12 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Answers from a stored response: whole, without content to a HEAD, or 304 where the request's condition says so.
+/// Answers from a stored response: whole, without content to a HEAD, or 304 where the request's condition says so; then the
+/// range that was asked for (RFC 9110 section 13.2.2).
 pub(super) fn from_stored(
     method: &Method,
     request: &HeaderMap,
+    asked: Asked,
     stored: &StoredResponse,
     verdict: &Verdict,
     now: Now,
@@ -207,20 +212,30 @@ pub(super) fn from_stored(
     let ttl = by_age.into_iter().chain(by_purge).min();
     verdict.write(&mut headers, ttl);
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = stored.status;
-    if stored.status != StatusCode::NO_CONTENT {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+    if is_unchanged(request, stored.status, |name| stored.field(name), now) {
+        *response.headers_mut() = headers;
+        unchanged(&mut response);
+        return response;
+    }
+    if let Some(cut) = cut_from(asked, request, stored, now) {
+        let (status, at) = ranged::head(&cut, &mut headers);
+        *response.status_mut() = status;
+        *response.body_mut() = Body::full(ranged::slice(&stored.body, &at));
+    } else {
+        *response.status_mut() = stored.status;
+        if stored.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+        }
+        if *method != Method::HEAD {
+            *response.body_mut() = Body::full(stored.body.clone());
+        }
     }
     *response.headers_mut() = headers;
-    if is_unchanged(request, stored.status, |name| stored.field(name), now) {
-        unchanged(&mut response);
-    } else if *method != Method::HEAD {
-        *response.body_mut() = Body::full(stored.body.clone());
-    }
     response
 }
 
-/// Whether the request's condition says that the client has this response already (RFC 9110 section 13.2.2): only of a 200.
+/// Whether the request's condition says that the client has this response already (RFC 9110 section 13.2.2): only of a 200
+/// or a part of one.
 pub(super) fn is_unchanged<'a>(
     request: &HeaderMap,
     status: StatusCode,
@@ -228,13 +243,20 @@ pub(super) fn is_unchanged<'a>(
     now: Now,
 ) -> bool {
     let conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
-    conditional && status == StatusCode::OK && validation::not_modified(request, Validators::of(field), now)
+    let sound = matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    conditional && sound && validation::not_modified(request, Validators::of(field), now)
 }
 
 /// Makes a 304 of a 200: what describes the content is left out (RFC 9110 section 15.4.5).
 pub(super) fn unchanged(response: &mut Response<Body>) {
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().remove(CONTENT_RANGE);
+}
+
+fn cut_from(asked: Asked, request: &HeaderMap, stored: &StoredResponse, now: Now) -> Option<Cut> {
+    matches!(asked, Asked::One(_))
+        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| stored.field(name), now))?
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::identify::{Identified, Step};
 use super::plan::{NoPlan, Plan};
+use super::ranged::answers;
 use super::respond::{Source, XCache};
 use super::sanitize::Sanitized;
 use super::shared::Inner;
@@ -27,11 +28,15 @@ use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
 use crate::key::CacheKey;
+use crate::policy::ranges::Asked;
 use crate::policy::validation::Validators;
 use crate::policy::{Decision, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 type Boxed = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// What is stored for a request, and what the fence says of it.
+type Found = (Arc<StoredResponse>, Validity);
 
 /// How an answer goes on.
 enum Flow {
@@ -149,7 +154,7 @@ impl<S: Inner> Proxy<S> {
         if !visit.parts.method.is_safe() {
             return self.later(|proxy| proxy.write(visit));
         }
-        let plan = match self.plan(&visit) {
+        let mut plan = match self.plan(&visit) {
             Ok(plan) => plan,
             Err(NoPlan { reason, denied }) => {
                 return self.later(move |proxy| proxy.pass(visit, reason, denied));
@@ -159,7 +164,7 @@ impl<S: Inner> Proxy<S> {
         let store = plan.caching.tier.store;
         let (lookup, variant) = self.shared.cache.lookup(store, &plan.keyed.key, &visit.parts.headers, now);
         // The key under which a variant is filled on its own, once it is known that there are variants.
-        let (found, absent) = match lookup {
+        let (mut found, mut absent) = match lookup {
             // Only for the few that are softly purged it matters who asks.
             Lookup::Found(stored, Validity::StaleSince(_)) => {
                 let validity = self.shared.cache.check_for(&stored, visit.causer());
@@ -169,14 +174,17 @@ impl<S: Inner> Proxy<S> {
             Lookup::OtherVariants => (None, Reason::VaryMiss),
             Lookup::Absent => (None, Reason::Absent),
         };
-        let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
-        let (decision, reason) = decide(&plan.asked.wishes, judged, now);
         if found.is_none()
             && let Some((stored, reason)) = self.near(&visit, &plan, variant.as_ref())
         {
             let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-            return Flow::Now(self.serve(&visit, &stored, &verdict, now));
+            return Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now));
         }
+        if found.as_ref().is_none_or(|(_, validity)| *validity == Validity::Purged) {
+            (found, absent) = self.part(&visit, &mut plan, variant.as_ref(), found, absent);
+        }
+        let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
+        let (decision, reason) = decide(&plan.asked.wishes, judged, now);
         let reason = if reason == Reason::Absent { absent } else { reason };
         let (decision, reason) = if validation::is_for_the_origin(&visit.parts.headers) {
             let stored = found.as_ref().map(|(stored, _)| &**stored);
@@ -187,27 +195,59 @@ impl<S: Inner> Proxy<S> {
         self.decided(visit, plan, decision, reason, found, variant)
     }
 
+    /// Nothing whole is stored: perhaps a part is, which holds what is asked for, or to which the rest is asked for.
+    fn part(
+        &self,
+        visit: &Visit,
+        plan: &mut Plan,
+        variant: Option<&CacheKey>,
+        found: Option<Found>,
+        absent: Reason,
+    ) -> (Option<Found>, Reason) {
+        plan.span = match plan.range {
+            Asked::One(span) => Some(span),
+            Asked::Whole => None,
+            Asked::Other => return (found, absent),
+        };
+        let cache = &self.shared.cache;
+        let Some((part, mut validity)) =
+            cache.part(plan.caching.tier.store, &plan.keyed.key, variant, plan.now)
+        else {
+            return (found, absent);
+        };
+        if let Validity::StaleSince(_) = validity {
+            validity = cache.check_for(&part, visit.causer());
+        }
+        if plan.span.is_some_and(|span| answers(&part, span, &visit.parts.headers, plan.now)) {
+            (Some((part, validity)), absent)
+        } else if validity == Validity::Purged {
+            (found, absent)
+        } else {
+            (None, Reason::PartStored)
+        }
+    }
+
     fn decided(
         &self,
         visit: Visit,
         plan: Plan,
         decision: Decision,
         reason: Reason,
-        found: Option<(Arc<StoredResponse>, Validity)>,
+        found: Option<Found>,
         variant: Option<CacheKey>,
     ) -> Flow {
         let now = plan.now;
         match (decision, found) {
             (Decision::Serve, Some((stored, _))) => {
                 let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-                Flow::Now(self.serve(&visit, &stored, &verdict, now))
+                Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now))
             }
             (Decision::ServeStale { refresh }, Some((stored, validity))) => {
                 let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
                 if let Validity::StaleSince(since) = validity {
                     verdict.stale_since = Some(since);
                 }
-                let response = self.serve(&visit, &stored, &verdict, now);
+                let response = self.serve(&visit, &plan, &stored, &verdict, now);
                 if refresh {
                     self.refresh(&visit, &plan, variant.as_ref());
                 }
@@ -223,8 +263,14 @@ impl<S: Inner> Proxy<S> {
                 verdict.forwarded = None;
                 Flow::Now(self.failed(&self.told(&visit), &error, verdict))
             }
+            _ if plan.range == Asked::Other => {
+                self.later(move |proxy| proxy.pass(visit, Reason::RangeRequest, plan.asked.denied))
+            }
             (_, found) => {
                 let remembered = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);
+                let Some(remembered) = plan.place(&remembered, &visit.parts.headers) else {
+                    return self.later(move |proxy| proxy.pass(visit, Reason::KeyTooLong, plan.asked.denied));
+                };
                 let uncacheable = self.shared.cache.is_uncacheable(&remembered, now);
                 if uncacheable && plan.asked.wishes.refresh.is_none() && found.is_none() {
                     let denied = plan.asked.denied;

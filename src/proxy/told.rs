@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::access_log::Record;
+use super::plan::Plan;
 use super::rescue::rescue;
 use super::respond::{Verdict, from_stored};
 use super::shared::Inner;
@@ -41,11 +42,13 @@ impl<S: Inner> Proxy<S> {
     pub(super) fn serve(
         &self,
         visit: &Visit,
+        plan: &Plan,
         stored: &StoredResponse,
         verdict: &Verdict,
         now: Now,
     ) -> Response<Body> {
-        let response = from_stored(&visit.parts.method, &visit.parts.headers, stored, verdict, now);
+        let parts = &visit.parts;
+        let response = from_stored(&parts.method, &parts.headers, plan.range, stored, verdict, now);
         if self.shared.log.wants(response.status()) {
             self.log(self.told(visit), response.status(), verdict);
         }

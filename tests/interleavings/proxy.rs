@@ -37,10 +37,10 @@ struct Shop {
 }
 
 /// A body that comes in pieces, after pauses, and may break off.
-struct Slow {
-    left: Vec<String>,
-    random: Random,
-    breaks: bool,
+pub(crate) struct Slow {
+    pub(crate) left: Vec<String>,
+    pub(crate) random: Random,
+    pub(crate) breaks: bool,
 }
 
 impl http_body::Body for Slow {

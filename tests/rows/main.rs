@@ -20,6 +20,8 @@ mod e;
 mod e7_whole;
 mod f;
 mod f2_answers;
+mod f2_parts;
+mod f2_ranges;
 mod methods;
 mod posted;
 mod search;

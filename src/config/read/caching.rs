@@ -89,6 +89,7 @@ fn cached(
         tags: raw.tags.get().into_iter().flat_map(|list| &list.0).map(|tag| tag.0.clone()).collect(),
         overrides,
         unsafe_store_set_cookie: *raw.unsafe_store_set_cookie.get()?,
+        unsafe_uneven_parts: *raw.unsafe_uneven_parts.get()?,
         only_if,
         bust,
         choices,
@@ -115,7 +116,7 @@ fn identity_goes_on(raw: &RawRoute, caching: &Caching, facts: &Facts, cx: &mut C
 }
 
 fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {
-    let unsafe_written = raw.unsafe_store_set_cookie.get() == Some(&true);
+    let lifted = |word: &Slot<bool>| word.given().filter(|_| word.get() == Some(&true)).map(|at| at.pos);
     let written = [
         ("share", raw.share.given().map(|at| at.pos)),
         ("vary_on", raw.vary_on.given().map(|at| at.pos)),
@@ -123,10 +124,8 @@ fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {
         ("key", raw.key.given().map(|at| at.pos)),
         ("tags", raw.tags.given().map(|at| at.pos)),
         ("override", raw.r#override.given().map(|at| at.pos)),
-        (
-            "unsafe_store_set_cookie",
-            raw.unsafe_store_set_cookie.given().filter(|_| unsafe_written).map(|at| at.pos),
-        ),
+        ("unsafe_store_set_cookie", lifted(&raw.unsafe_store_set_cookie)),
+        ("unsafe_uneven_parts", lifted(&raw.unsafe_uneven_parts)),
         ("only_if", raw.only_if.given().map(|at| at.pos)),
         ("bust", raw.bust.given().map(|at| at.pos)),
         ("choices", raw.choices.given().map(|at| at.pos)),

@@ -234,6 +234,8 @@ section! {
     r#override: OneOrMany<OverrideWord> = optional "nothing";
     /// Replays `Set-Cookie` from the cache. For conformance runs only.
     unsafe_store_set_cookie: bool = default "false";
+    /// Stores a 206 that is shorter than its `Content-Range` says. For conformance runs only.
+    unsafe_uneven_parts: bool = default "false";
     /// Requests that do not satisfy this pass.
     only_if: RawOnlyIf = optional "all do";
     /// Requests for a fresh answer; `false`: nobody may.

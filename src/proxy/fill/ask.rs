@@ -30,13 +30,24 @@ impl<S: Inner> FillTask<S> {
     }
 
     pub(super) async fn ask(&mut self, method: &Method, old: &[Old]) -> Result<Asked, Error> {
-        let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
-        request.method_mut().clone_from(method);
         // A date says nothing of a change within its second, and nothing of other variants.
         let own = old.first().filter(|(_, strength)| *strength == Strength::Any);
         let modified = own.and_then(|(own, _)| own.field(&LAST_MODIFIED));
         let tags = old.iter().filter_map(|(old, _)| old.field(&ETAG));
-        request.headers_mut().extend(validation::conditions(tags, modified));
+        self.ask_with(method, validation::conditions(tags, modified).collect(), old, None).await
+    }
+
+    /// Asks with these fields more than the job's. `old` is what a 304 may confirm, `part` what a 206 may go on with.
+    pub(super) async fn ask_with(
+        &mut self,
+        method: &Method,
+        more: HeaderMap,
+        old: &[Old],
+        part: Option<&StoredResponse>,
+    ) -> Result<Asked, Error> {
+        let mut request = Request::from_parts(self.job.request.clone(), Body::empty());
+        request.method_mut().clone_from(method);
+        request.headers_mut().extend(more);
         announce(request.headers_mut());
         let requested = self.shared.now();
         let (mut parts, body) = self.inner.send(request).await?.into_parts();
@@ -53,7 +64,8 @@ impl<S: Inner> FillTask<S> {
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
         let confirmed = (status == StatusCode::NOT_MODIFIED).then(|| confirmed(old, &headers)).flatten();
-        let tags = self.tags(&said, confirmed.as_deref());
+        let part = part.filter(|_| status == StatusCode::PARTIAL_CONTENT);
+        let tags = self.tags(&said, confirmed.as_deref().or(part));
         if let Some(purging) = &self.job.purging {
             purging.answered(&self.shared, &said);
         }
@@ -61,7 +73,7 @@ impl<S: Inner> FillTask<S> {
         Ok((Head { status, headers, requested, received, close_delimited, tags }, body, confirmed))
     }
 
-    /// The tags of the route and of the answer; a 304 that names none leaves those of `old` as they are.
+    /// The tags of the route and of the answer; a 304, or a 206, that names none leaves those of `old` as they are.
     pub(super) fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
         let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
         let answer = kept.or(said.tags.as_deref()).unwrap_or_default();

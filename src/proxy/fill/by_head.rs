@@ -67,7 +67,14 @@ impl<S: Inner> FillTask<S> {
         let Ok(variant) = self.variant(&fields) else { return };
         let job = self.job.clone();
         let place = variant.as_ref().map_or(&job.keyed.key, |(_, key)| key);
-        let done = self.shared.cache.replace(&mut self.leader, job.caching.tier.store, place, old, new);
+        let done = self.shared.cache.replace(
+            &mut self.leader,
+            job.caching.tier.store,
+            &job.keyed.key,
+            place,
+            old,
+            new,
+        );
         if let Err(error) = done {
             tracing::debug!(%error, "a response was not updated");
         }

@@ -14,6 +14,7 @@ use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::Reason;
 use crate::policy::decide::Wishes;
+use crate::policy::ranges::Span;
 use crate::proxy::identify::Generation;
 use crate::proxy::invalidation::Purging;
 use crate::proxy::keyed::Keyed;
@@ -29,6 +30,8 @@ pub(in crate::proxy) struct Job {
     pub(in crate::proxy) tags: Vec<Arc<str>>,
     /// Where it is remembered that the answer could not be stored.
     pub(in crate::proxy) uncacheable: CacheKey,
+    /// The range that is asked for; `None`: the whole.
+    pub(in crate::proxy) span: Option<Span>,
     /// The head of the request to the origin.
     pub(in crate::proxy) request: Parts,
     pub(in crate::proxy) arrived: Now,

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, SET_COOKIE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::job::{FillTask, Head, Variant};
 use crate::cache::{Begun, variant_key};
 use crate::config::Ttl;
+use crate::policy::ranges::ContentRange;
 use crate::policy::storable::{Exchange, StoreRules};
 use crate::policy::{Freshness, Reason, Storable, storable, vary};
 use crate::proxy::exceptions::{Answer, rule};
@@ -33,6 +34,7 @@ impl<S: Inner> FillTask<S> {
             return Err(Reason::CloseDelimited);
         }
         head.tags.as_ref().map_err(|reason| *reason)?;
+        self.asked_for(head, size)?;
         let answer = Answer { status: head.status, headers: &head.headers, size, content };
         let ruled = rule(&job.caching.tier, &answer);
         if ruled.never {
@@ -56,6 +58,19 @@ impl<S: Inner> FillTask<S> {
             targets: &self.shared.config().target_fields,
         };
         storable(&exchange, &rules)
+    }
+
+    /// A fill for a range keeps the range, with as many bytes as it says, or the whole. What else there is (a 416) concerns
+    /// those ranges only.
+    fn asked_for(&self, head: &Head, size: Option<u64>) -> Result<(), Reason> {
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            let says = ContentRange::of(&head.headers).ok_or(Reason::Partial)?.length();
+            let uneven = self.job.caching.unsafe_uneven_parts;
+            let fits = size.is_none_or(|size| size == says || uneven && (1..says).contains(&size));
+            return if fits { Ok(()) } else { Err(Reason::Partial) };
+        }
+        let whole = self.job.span.is_none() || head.status == StatusCode::OK;
+        if whole { Ok(()) } else { Err(Reason::StatusNotStorable) }
     }
 
     /// Where the route overrides `Set-Cookie`, nobody gets it.

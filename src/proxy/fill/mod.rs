@@ -8,6 +8,7 @@ mod ask;
 mod by_head;
 mod job;
 mod judge;
+mod part;
 mod posted;
 
 use std::sync::Arc;
@@ -40,12 +41,18 @@ impl<S: Inner> FillTask<S> {
         let old = match self.look_again() {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Ask(old) => old,
+            Again::Complete(part) => return self.completed(begun, &part).await,
         };
         let own = old.first().filter(|(_, strength)| self.job.head && *strength == Strength::Any);
         if let Some((stored, _)) = own {
             let stored = stored.clone();
             return self.by_head(begun, stored).await;
         }
+        self.fetched(begun, old).await;
+    }
+
+    /// Asks the origin, and sees to what it says.
+    async fn fetched(mut self, begun: Begun, old: Vec<Old>) {
         match self.exchange(Method::GET, old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
             Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
@@ -61,7 +68,7 @@ impl<S: Inner> FillTask<S> {
         }
         let now = self.shared.now();
         let job = &self.job;
-        let (found, _) =
+        let (found, variant) =
             self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
         let stored = match found {
             Lookup::Found(stored, Validity::Valid) => stored,
@@ -69,18 +76,25 @@ impl<S: Inner> FillTask<S> {
             Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
                 return Again::Ask(self.with_others(Some((stored, Strength::Strong)), now));
             }
-            _ => return Again::Ask(self.with_others(None, now)),
+            _ => return self.look_at_part(variant.as_ref(), now),
         };
+        self.usable(stored, now)
+            .unwrap_or_else(|stored| Again::Ask(self.with_others(Some((stored, Strength::Any)), now)))
+    }
+
+    /// Whether a valid stored response answers those who wait; if not, it is the error.
+    fn usable(&self, stored: Arc<StoredResponse>, now: Now) -> Result<Again, Arc<StoredResponse>> {
+        let job = &self.job;
         let since = stored.freshness.received >= job.arrived.mono;
         let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
         if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
             // Whoever waits may be after another variant: which one this is goes along.
-            return match self.variant(&stored.header_map()) {
+            return Ok(match self.variant(&stored.header_map()) {
                 Ok(variant) => Again::Use(stored, variant),
                 Err(_) => Again::Ask(Vec::new()),
-            };
+            });
         }
-        Again::Ask(self.with_others(Some((stored, Strength::Any)), now))
+        Err(stored)
     }
 
     /// What the origin may confirm: the request's own variant first.
@@ -220,7 +234,7 @@ impl<S: Inner> FillTask<S> {
             variant: variant.as_ref().map(|(_, key)| key.clone()),
             selectors: self.selectors(&head),
             body: content.clone(),
-            stored: !too_large,
+            stored: !too_large && (head.status != StatusCode::PARTIAL_CONTENT || self.describes_itself()),
         })));
         if too_large {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
@@ -238,6 +252,9 @@ impl<S: Inner> FillTask<S> {
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
     fn complete(&mut self, begun: Begun, mut head: Head, whole: Bytes, variant: Option<Variant>) {
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            return self.complete_part(begun, &head, whole, variant);
+        }
         if let Ok(allowed) = self.judge(&head, Some(whole.len() as u64), Some(&whole)) {
             take(&mut head.headers, &allowed.withheld);
             let stored = self.stored(begun, &head, allowed.freshness, whole);
@@ -273,4 +290,6 @@ enum Again {
     Use(Arc<StoredResponse>, Option<Variant>),
     /// The origin is asked, with the validators of these.
     Ask(Vec<Old>),
+    /// The beginning is here: the rest is to be asked for.
+    Complete(Arc<StoredResponse>),
 }
