@@ -86,7 +86,7 @@ pub struct CacheKey {
 /// What stands where a part's length would, but is the length of none: so what follows is never the key of something else.
 const VARIANT: [u8; 4] = u32::MAX.to_be_bytes();
 /// The same, for what is kept or fetched of a part of the content.
-const PART: [u8; 4] = (u32::MAX - 1).to_be_bytes();
+const PART: [u8; 4] = (u32::MAX - 2).to_be_bytes();
 
 struct Writer(Vec<u8>);
 
