@@ -54,10 +54,10 @@ class Program {
   async printed (pattern) {
     const until = Date.now() + START_LIMIT
     for (;;) {
+      await new Promise(resolve => setTimeout(resolve, 20))
       const found = this.lines.map(line => pattern.exec(line)).find(match => match)
       if (found) return found[1]
       if (this.ended || Date.now() > until) throw new Error(`${this.name} did not start:\n${this.tail()}`)
-      await new Promise(resolve => setTimeout(resolve, 20))
     }
   }
 

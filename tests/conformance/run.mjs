@@ -36,15 +36,21 @@ async function runAll (base) {
 
 function report (verdicts, second) {
   console.log(tables(verdicts, departures))
+  const checks = verdicts.filter(({ kind }) => kind === 'check')
+  console.log(`checks answered with yes: ${checks.filter(({ passed }) => passed).length} of ${checks.length}\n`)
   const names = named(departures)
   for (const { tests, rfc, why } of departures) {
     console.log(`departure (${rfc}): ${tests.join(', ')}\n    ${why}`)
   }
   console.log()
   for (const id of second) console.log(`as it should be on the second try only: ${id}`)
-  return unexpected(verdicts, departures).map(({ id, kind, name, mark, reason }) => names.has(id)
-    ? `${id} passes, and departures.json names it`
-    : `${mark} ${kind} ${id}: ${name}\n    ${reason}`)
+  return unexpected(verdicts, departures).map(verdict => names.has(verdict.id)
+    ? `${verdict.id} passes, and departures.json names it`
+    : describe(verdict))
+}
+
+function describe ({ mark, kind, id, name, reason }) {
+  return `${mark} ${kind} ${id}: ${name}${reason && `\n    ${reason}`}`
 }
 
 // The document with the tables of this run.
@@ -71,7 +77,7 @@ function compareDocument (verdicts, write) {
 
 async function runOne (base, id) {
   const verdict = judge(await runClient(base, 'dump', [id])).find(verdict => verdict.id === id)
-  console.log(`${verdict.mark} ${verdict.kind} ${id}: ${verdict.name}\n    ${verdict.reason}`)
+  console.log(describe(verdict))
   return unexpected([verdict], departures).map(({ id }) => `${id} is not as it should be`)
 }
 
