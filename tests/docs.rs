@@ -9,12 +9,13 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use larder::policy::Reason;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/cache-status.md",
     "docs/configuration.md",
+    "docs/conformance.md",
     "docs/webhooks.md",
     "docs/purging.md",
     "docs/performance.md",
