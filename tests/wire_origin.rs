@@ -150,6 +150,31 @@ async fn a_connection_is_used_again_and_a_closed_one_is_replaced_without_an_erro
 }
 
 #[tokio::test]
+async fn a_connection_is_not_used_at_the_moment_at_which_the_origin_said_it_closes_it() {
+    for (hint, expected) in [("timeout=1", 2), ("max=9, timeout=0", 2), ("timeout=60", 1), ("timeout=x", 1)] {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let addr = origin(move |_, mut stream| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                for _ in 0..2 {
+                    read_head(&mut stream).await;
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\nKeep-Alive: {hint}\r\nContent-Length: 2\r\n\r\nok");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let server = serve(limits(), proxy(origin_at(addr)));
+        for _ in 0..2 {
+            assert_eq!(statuses(&talk(server.addr, GET).await), [200]);
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), expected, "{hint}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
     let heads = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&heads);

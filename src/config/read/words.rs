@@ -127,7 +127,7 @@ section! {
     timeout: Wait = default "30s";
     /// How long a body may stand still before the exchange is broken off.
     body_idle: Wait = default "5m";
-    /// How long an unused connection is kept open.
+    /// How long an unused connection is kept open. Where the application says that it closes sooner (`Keep-Alive: timeout=5`), up to a second before.
     keep_alive: Wait = default "60s";
     /// The most connections at once. A request beyond them waits for one, within `timeout`.
     connections: Whole<1, 65_535> = default "256";

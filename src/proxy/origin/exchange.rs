@@ -38,11 +38,14 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
     let (body, upload) = watch(body, &parts.headers);
     let method = parts.method.clone();
     let job = Job { pool, wishes, upload, interim };
-    let (answer, lease) = job.send(Request::from_parts(parts, body)).await?;
+    let (answer, mut lease) = job.send(Request::from_parts(parts, body)).await?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return tunnel::join(answer, lease, client, job.wishes.upgrade);
     }
     let (mut parts, body) = answer.into_parts();
+    if let Some(unused) = head::keep_alive(&parts.headers) {
+        lease.closes_after(unused);
+    }
     let to_close = job.pool.origin.unsafe_read_to_close;
     head::accept(&mut parts, &method, to_close)
         .map_err(|what| job.pool.error(ErrorKind::OriginBroken, what))?;

@@ -3,6 +3,8 @@
 //! Keeps: hop-by-hop fields stop here in both directions, the request's framing fields are written anew from its body,
 //! the path's bytes are unchanged, and an answer with two readings of its length is refused (RFC 9112 section 6.3).
 
+use std::time::Duration;
+
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Body as _;
@@ -120,6 +122,16 @@ pub(super) fn pass_on_interim(request: &mut Request<Body>, client: Interim) {
         tags::take(&mut fields);
         client.send(response.status(), fields);
     });
+}
+
+/// After how long the origin closes a connection that is not used (`Keep-Alive: timeout=5`), where it says so. Node does.
+pub(super) fn keep_alive(answer: &HeaderMap) -> Option<Duration> {
+    let said = fields::list(answer, HeaderName::from_static("keep-alive"));
+    let mut seconds = said.filter_map(|parameter| {
+        let value = parameter.strip_prefix(b"timeout=")?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    });
+    seconds.next().map(Duration::from_secs)
 }
 
 /// Checks the framing of an answer and takes the connection-specific fields out of it. The error is the end of a

@@ -39,7 +39,8 @@ pub(super) struct Pool {
 struct Free {
     sender: http1::SendRequest<Body>,
     task: TaskGuard,
-    since: Duration,
+    /// Until when it is used again.
+    until: Duration,
 }
 
 /// Ends the task of an HTTP/1.1 connection that is not used any more.
@@ -60,6 +61,8 @@ pub(super) struct Lease {
     task: TaskGuard,
     /// Whether the connection was used before: then the origin may have closed it meanwhile.
     pub(super) reused: bool,
+    /// How long it may wait for its next exchange.
+    idle: Duration,
     permit: OwnedSemaphorePermit,
 }
 
@@ -129,7 +132,7 @@ impl Pool {
         reused: bool,
         permit: OwnedSemaphorePermit,
     ) -> Lease {
-        Lease { pool: Arc::clone(self), sender, task, reused, permit }
+        Lease { pool: Arc::clone(self), sender, task, reused, idle: self.origin.keep_alive, permit }
     }
 
     /// A new connection, or the one that all HTTP/2 exchanges share.
@@ -163,22 +166,22 @@ impl Pool {
 
     /// The connection that became free last: the least likely to have been closed meanwhile.
     fn take_free(&self) -> Option<Free> {
-        let oldest = self.clock.now().mono.saturating_sub(self.origin.keep_alive);
+        let now = self.clock.now().mono;
         let mut free = self.free();
         while let Some(connection) = free.pop_back() {
-            if connection.since >= oldest && connection.sender.is_ready() {
+            if connection.until >= now && connection.sender.is_ready() {
                 return Some(connection);
             }
         }
         None
     }
 
-    fn put_free(self: &Arc<Self>, sender: http1::SendRequest<Body>, task: TaskGuard) {
-        if self.origin.keep_alive.is_zero() || !sender.is_ready() {
+    fn put_free(self: &Arc<Self>, sender: http1::SendRequest<Body>, task: TaskGuard, idle: Duration) {
+        if idle.is_zero() || !sender.is_ready() {
             return;
         }
-        let since = self.clock.now().mono;
-        self.free().push_back(Free { sender, task, since });
+        let until = self.clock.now().mono + idle;
+        self.free().push_back(Free { sender, task, until });
         if !self.sweeping.swap(true, Ordering::AcqRel) {
             tokio::spawn(sweep(Arc::downgrade(self), self.origin.keep_alive));
         }
@@ -186,9 +189,9 @@ impl Pool {
 
     /// Closes what is too old. Says whether there is anything left to watch.
     fn drop_old(&self) -> bool {
-        let oldest = self.clock.now().mono.saturating_sub(self.origin.keep_alive);
+        let now = self.clock.now().mono;
         let mut free = self.free();
-        free.retain(|connection| connection.since > oldest && !connection.sender.is_closed());
+        free.retain(|connection| connection.until > now && !connection.sender.is_closed());
         if free.is_empty() {
             // Under the lock: whoever puts the next one sees that nobody sweeps.
             self.sweeping.store(false, Ordering::Release);
@@ -209,16 +212,22 @@ async fn sweep(pool: Weak<Pool>, keep_alive: Duration) {
 }
 
 impl Lease {
+    /// The origin closes an unused connection after this time. What is sent at that very moment would be lost, so the
+    /// connection is used again only up to a second before.
+    pub(super) fn closes_after(&mut self, unused: Duration) {
+        self.idle = self.idle.min(unused.saturating_sub(Duration::from_secs(1)));
+    }
+
     /// The answer was read to its end: the connection may be used again, once it is ready.
     pub(super) fn give_back(self) {
-        let Self { pool, sender, task, permit, .. } = self;
+        let Self { pool, sender, task, permit, idle, .. } = self;
         let Sender::Http1(mut sender) = sender else { return };
         if sender.is_ready() {
-            return pool.put_free(sender, task);
+            return pool.put_free(sender, task, idle);
         }
         tokio::spawn(async move {
             if let Ok(Ok(())) = timeout(SETTLING, sender.ready()).await {
-                pool.put_free(sender, task);
+                pool.put_free(sender, task, idle);
             }
             drop(permit);
         });
