@@ -62,17 +62,7 @@ fn store(cache: &Cache, n: u64) -> CacheKey {
     let selectors = coverage.selectors(vec!["all".into(), format!("product:{n}").into()]);
     let Attach::Lead(mut leader) = cache.attach(&key, None, Want::Any) else { panic!("a fill runs") };
     let begun = cache.begin(&mut leader, selectors.stripe);
-    let freshness = Freshness {
-        received: cache.clock().now().mono,
-        initial_age: Duration::ZERO,
-        lifetime: None,
-        ends: None,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        must_revalidate: false,
-        no_cache: false,
-        immutable: false,
-    };
+    let freshness = Freshness { received: cache.clock().now().mono, ..Freshness::until_purged() };
     let (status, fields, body) = (StatusCode::OK, HeaderMap::new(), Bytes::from(format!("product {n}")));
     let new = StoredResponse::new(status, &fields, body, freshness, begun.at, begun.ticket, selectors, 0);
     cache.commit(&mut leader, 0, &key, Arc::new(new), None).unwrap();

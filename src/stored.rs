@@ -274,17 +274,7 @@ mod tests {
         for (name, range) in [("etag", 0..3), ("surrogate-control", 3..6), ("x-a", 10..90), ("x-b", 0..0)] {
             headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
         }
-        let freshness = Freshness {
-            received: Duration::ZERO,
-            initial_age: Duration::ZERO,
-            lifetime: None,
-            ends: None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
-        };
+        let freshness = Freshness::until_purged();
         let (status, body) = (StatusCode::OK, Bytes::new());
         let stored = StoredResponse::new(status, &headers, body, freshness, 0, 0, Selectors::default(), 0);
         assert_eq!(stored.all_fields(), headers);

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -101,17 +100,7 @@ impl World {
         let Attach::Lead(mut leader) = self.cache.attach(&self.key, None, Want::Any) else { return };
         let begun = self.cache.begin(&mut leader, self.selectors().stripe);
         let body = Bytes::from(self.version.load(Ordering::SeqCst).to_string());
-        let freshness = Freshness {
-            received: Duration::ZERO,
-            initial_age: Duration::ZERO,
-            lifetime: None,
-            ends: None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
-        };
+        let freshness = Freshness::until_purged();
         let (headers, selectors) = (HeaderMap::new(), self.selectors());
         let (at, ticket) = (begun.at, begun.ticket);
         let new = StoredResponse::new(StatusCode::OK, &headers, body, freshness, at, ticket, selectors, 0);

@@ -131,20 +131,9 @@ mod tests {
     use crate::key::{KeyParts, Owner};
     use crate::policy::Freshness;
     use crate::stored::Selectors;
-    use std::time::Duration;
 
     fn response(ticket: u64) -> StoredResponse {
-        let freshness = Freshness {
-            received: Duration::ZERO,
-            initial_age: Duration::ZERO,
-            lifetime: None,
-            ends: None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
-        };
+        let freshness = Freshness::until_purged();
         let (status, fields) = (StatusCode::OK, HeaderMap::new());
         StoredResponse::new(status, &fields, Bytes::new(), freshness, 0, ticket, Selectors::default(), 0)
     }

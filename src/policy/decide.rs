@@ -163,15 +163,10 @@ mod tests {
 
     fn stored(lifetime: u64) -> Freshness {
         Freshness {
-            received: Duration::ZERO,
-            initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(lifetime)),
-            ends: None,
             stale_while_revalidate: Duration::from_secs(10),
             stale_if_error: Duration::from_secs(100),
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
+            ..Freshness::until_purged()
         }
     }
 

@@ -44,6 +44,21 @@ pub struct Freshness {
 }
 
 impl Freshness {
+    /// That of a response which is fresh until it is purged, received at the clock's beginning.
+    pub fn until_purged() -> Self {
+        Self {
+            received: Duration::ZERO,
+            initial_age: Duration::ZERO,
+            lifetime: None,
+            ends: None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            must_revalidate: false,
+            no_cache: false,
+            immutable: false,
+        }
+    }
+
     /// Its age at `now` (RFC 9111 section 4.2.3).
     pub fn age(&self, now: Now) -> Duration {
         self.initial_age + now.mono.saturating_sub(self.received)
@@ -213,15 +228,9 @@ mod tests {
     #[test]
     fn a_response_that_ends_at_midnight_is_stale_then_whatever_its_lifetime() {
         let freshness = Freshness {
-            received: Duration::ZERO,
-            initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(900)),
             ends: Some(Duration::from_secs(60)),
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
+            ..Freshness::until_purged()
         };
         assert_eq!(freshness.remaining(now(10)), Some(Duration::from_secs(50)));
         assert_eq!(freshness.staleness(now(59)), None);

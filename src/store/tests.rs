@@ -37,17 +37,7 @@ fn key(n: usize) -> CacheKey {
 }
 
 fn entry(size: usize, lifetime: u64) -> Entry {
-    let freshness = Freshness {
-        received: Duration::ZERO,
-        initial_age: Duration::ZERO,
-        lifetime: Some(Duration::from_secs(lifetime)),
-        ends: None,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        must_revalidate: false,
-        no_cache: false,
-        immutable: false,
-    };
+    let freshness = Freshness { lifetime: Some(Duration::from_secs(lifetime)), ..Freshness::until_purged() };
     let body = Bytes::from(vec![0; size]);
     Entry::Response(Arc::new(StoredResponse::new(
         StatusCode::OK,

@@ -373,14 +373,8 @@ impl World {
         let begun = leader.fill().begun().unwrap();
         let freshness = Freshness {
             received: self.clock.now().mono,
-            initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(10)),
-            ends: None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-            immutable: false,
+            ..Freshness::until_purged()
         };
         let mut headers = HeaderMap::new();
         if varies {

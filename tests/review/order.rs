@@ -34,17 +34,7 @@ fn variant() -> (Vec<HeaderName>, CacheKey) {
 }
 
 fn response(begun: Begun, body: &'static str) -> Arc<StoredResponse> {
-    let freshness = Freshness {
-        received: Duration::ZERO,
-        initial_age: Duration::ZERO,
-        lifetime: None,
-        ends: None,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        must_revalidate: false,
-        no_cache: false,
-        immutable: false,
-    };
+    let freshness = Freshness::until_purged();
     let selectors =
         Coverage { owner: &OWNER, authority: "shop", target: "/page", route: "page", store: 0, key: &key() }
             .selectors(Vec::new());
