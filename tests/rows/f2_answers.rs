@@ -172,6 +172,28 @@ async fn f2_an_expired_answer_is_validated_and_kept_on_where_the_origin_says_304
 }
 
 #[tokio::test]
+async fn rfc9111_4_3_4_a_304_never_makes_a_weak_entity_tag_a_strong_one() {
+    let origin = Origin::start(async |request: Request<Bytes>| {
+        // As nginx does it: what it compresses gets a weak tag, a 304 the one of the file.
+        if request.headers().contains_key("if-none-match") {
+            Reply::status(304).header("etag", "\"v1\"").header("cache-control", "max-age=60")
+        } else {
+            Reply::ok("body").header("etag", "W/\"v1\"").header("cache-control", "max-age=60")
+        }
+    });
+    let larder = larder(&origin).await;
+    for path in ["/page", "/own/page"] {
+        assert_eq!(larder.ask(path, &[]).await.header("etag"), Some("W/\"v1\""));
+        larder.advance(Duration::from_secs(3601));
+        for _ in 0..2 {
+            let answer = larder.ask(path, &[]).await;
+            assert_eq!((answer.header("etag"), answer.text()), (Some("W/\"v1\""), "body"), "{path}");
+        }
+        assert_eq!(origin.count(path), 2, "it is confirmed all the same: {path}");
+    }
+}
+
+#[tokio::test]
 async fn f2_what_forbids_storing_does_so_unless_the_route_lifts_it() {
     let origin = Origin::start(async |request: Request<Bytes>| {
         let fields = request.uri().query().unwrap_or("").to_owned();

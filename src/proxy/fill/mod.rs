@@ -183,7 +183,11 @@ impl<S: Inner> FillTask<S> {
         let mut headers = old.all_fields();
         // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
         headers.remove(AGE);
-        for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
+        // Of a representation that is only much the same it must not say that every byte is (RFC 9110 section 8.8.1).
+        let strengthens =
+            validation::is_strong(head.headers.get(ETAG)) && !validation::is_strong(old.field(&ETAG));
+        let kept = |name: &HeaderName| validation::kept_on_304(name) || strengthens && *name == ETAG;
+        for name in head.headers.keys().filter(|name| !kept(name)) {
             headers.remove(name);
             for value in head.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
