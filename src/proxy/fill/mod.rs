@@ -160,11 +160,14 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
+    fn validated(mut self, begun: Begun, old: &Arc<StoredResponse>, head: Head) {
         let (head, judged) = self.renewed(old, head);
         match judged {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
-            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            Err(reason) => {
+                self.forbidden(old, reason);
+                self.not_shared(reason, head, Body::full(old.body.clone()));
+            }
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
