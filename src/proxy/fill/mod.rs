@@ -246,7 +246,12 @@ impl<S: Inner> FillTask<S> {
         if too_large {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
-        let received = receive(body, &content, keeper, content_length(&head.headers)).await;
+        let mut received = receive(body, &content, keeper, content_length(&head.headers)).await;
+        if let Ok(Some(trailers)) = &mut received {
+            // Everybody who reads gets them.
+            take(trailers, withheld);
+            take(trailers, &FOR_SURROGATES);
+        }
         if let Ok(trailers) = &received
             && trailers.is_none()
             && let Some(whole) = content.whole()
