@@ -116,7 +116,8 @@ async fn several_come_in_order_without_what_concerns_the_hop_frames_a_message_or
         let first = "HTTP/1.1 102 Processing\r\n\r\n\
              HTTP/1.1 100 Continue\r\n\r\n\
              HTTP/1.1 103 Early Hints\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nSet-Cookie: a=b\r\n\
-             Surrogate-Key: secret\r\nX-Larder-Purge: secret\r\nLink: <b>\r\nLink: <c>\r\n\r\n\
+             Surrogate-Key: secret\r\nX-Larder-Purge: secret\r\n\
+             Surrogate-Control: max-age=1\r\nX-Accel-Expires: 1\r\nLink: <b>\r\nLink: <c>\r\n\r\n\
              HTTP/1.1 103 Early Hints\r\nConnection: content-length\r\nLink: <never>\r\n\r\n\
              HTTP/1.1 199 Odd\r\nX-Odd: \u{e9}\r\n\r\n";
         (first.to_owned(), ok(path))

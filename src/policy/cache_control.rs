@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, HeaderName};
 
 use super::field_names::field_names;
-use crate::http::fields::{list, members};
+use crate::http::fields::{is_closed, list, members};
 
 /// The directives of a request or a response that Larder acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,9 +113,14 @@ impl CacheControl {
     }
 }
 
-/// The directives of a line: each name with its value, where it has one.
+/// The directives of a line: each name with its value, where it has one. A quote that has no end is none: it must not hide
+/// what stands behind it.
 fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    members(line).map(|member| match memchr::memchr(b'=', member) {
+    let whole = members(line).flat_map(|member| {
+        let closed = is_closed(member);
+        member.split(move |byte| *byte == b',' && !closed).map(<[u8]>::trim_ascii)
+    });
+    whole.map(|member| match memchr::memchr(b'=', member) {
         Some(at) => (member[..at].trim_ascii(), Some(member[at + 1..].trim_ascii())),
         None => (member, None),
     })
@@ -188,6 +193,7 @@ mod tests {
     fn rfc9110_5_6_4_a_directive_inside_a_quoted_string_is_text() {
         assert!(!read("x=\"no-store, private\"").no_store);
         assert!(read("x=\"a\\\", b\", no-store").no_store);
+        assert!(read("x=\"a, no-store").no_store, "a quote without its end hides nothing");
     }
 
     #[test]

@@ -76,17 +76,15 @@ pub fn decide(wishes: &Wishes, stored: Option<(&Freshness, Validity)>, now: Now)
         return (Decision::Fetch, reason);
     }
     let asked = &wishes.directives;
-    if asked.no_store {
-        // The request's answer must not be stored; a stored one could be used, but who says so wants none.
-        return (Decision::Pass, Reason::RequestNoStore);
-    }
     let verdict = match stored {
+        // The request's answer must not be stored; a stored one could be used, but who says so wants none.
+        _ if asked.no_store => (Decision::Pass, Reason::RequestNoStore),
         None => (Decision::Fetch, Reason::Absent),
         Some((_, Validity::Purged)) => (Decision::Fetch, Reason::Purged),
         Some((freshness, validity)) => with_stored(wishes, freshness, validity, now),
     };
     match verdict {
-        (Decision::Fetch | Decision::Revalidate, _) if asked.only_if_cached => {
+        (Decision::Fetch | Decision::Revalidate | Decision::Pass, _) if asked.only_if_cached => {
             (Decision::Unsatisfiable, Reason::OnlyIfCached)
         }
         verdict => verdict,
@@ -112,10 +110,12 @@ fn with_stored(wishes: &Wishes, stored: &Freshness, validity: Validity, now: Now
         return (Decision::Revalidate, Reason::RequestMaxAge);
     }
     let stale = if validity == Validity::Valid { Reason::Expired } else { Reason::SoftPurged };
+    // Past a purge only the windows of the tier count, not how patient a client is.
+    let max_stale = asked.max_stale.filter(|_| validity == Validity::Valid && asked.min_fresh.is_none());
     match staleness {
         None => fresh(asked, stored, now),
         Some(_) if stored.must_revalidate => (Decision::Revalidate, stale),
-        Some(for_long) if asked.min_fresh.is_none() && asked.max_stale.is_some_and(|max| for_long <= max) => {
+        Some(for_long) if max_stale.is_some_and(|max| for_long <= max) => {
             (Decision::ServeStale { refresh: false }, Reason::MaxStale)
         }
         Some(for_long) if for_long < stored.stale_while_revalidate && !wants_fresh(asked) => {
@@ -213,6 +213,14 @@ mod tests {
         let strict = Freshness { must_revalidate: true, ..stored(60) };
         assert_eq!(verdict(&strict, 20), Decision::Revalidate);
         assert!(!may_stand_in(&CacheControl::default(), &strict, soft, at(20)));
+        // A client may widen the window for itself, but not past a purge.
+        let patient = CacheControl { max_stale: Some(Duration::MAX), ..CacheControl::default() };
+        let wishes = Wishes { directives: patient, ..Wishes::default() };
+        assert_eq!(
+            decide(&wishes, Some((&stored(60), soft)), at(29)).0,
+            Decision::ServeStale { refresh: true }
+        );
+        assert_eq!(decide(&wishes, Some((&stored(60), soft)), at(30)).0, Decision::Revalidate);
         // Expired before it was purged: stale since then.
         assert_eq!(verdict(&stored(5), 14), Decision::ServeStale { refresh: true });
         assert_eq!(verdict(&stored(5), 15), Decision::Revalidate);
@@ -284,6 +292,8 @@ mod tests {
         assert_eq!(decision(asked(none), &stored(60), 59), Decision::Serve);
         let reload = CacheControl { no_cache: true, ..none };
         assert_eq!(decision(asked(reload), &stored(60), 59), Decision::Unsatisfiable);
+        let unstored = CacheControl { no_store: true, ..none };
+        assert_eq!(decision(asked(unstored), &stored(60), 59), Decision::Unsatisfiable);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use http::{HeaderName, header};
 
-use crate::http::fields::{is_of_the_way, members};
+use crate::http::fields::members;
 
 /// More names than this are taken as the whole.
 const MAX_NAMES: usize = 64;
@@ -26,15 +26,16 @@ const NEEDED: [HeaderName; 9] = [
 ];
 
 /// Fields that Larder puts in its own words.
-const OWN: [HeaderName; 4] = [
+const OWN: [HeaderName; 5] = [
     header::AGE,
     header::CONTENT_LENGTH,
+    header::VIA,
     HeaderName::from_static("x-cache"),
     HeaderName::from_static("cache-status"),
 ];
 
 /// The names in a list; `None` where it is none, or where the response cannot be had without one of them. Fields that
-/// concern one connection, or that Larder puts in its own words, are left out.
+/// Larder puts in its own words are left out.
 pub(super) fn field_names(list: &[u8]) -> Option<Vec<HeaderName>> {
     let mut names = Vec::new();
     let mut count = 0;
@@ -44,7 +45,7 @@ pub(super) fn field_names(list: &[u8]) -> Option<Vec<HeaderName>> {
         if count > MAX_NAMES {
             return None;
         }
-        if !OWN.contains(&name) && !is_of_the_way(&name) {
+        if !OWN.contains(&name) {
             names.push(name);
         }
     }
@@ -58,7 +59,8 @@ mod tests {
     #[test]
     fn names_are_taken_as_they_are_and_larders_own_are_left_out() {
         assert_eq!(field_names(b" Set-Cookie ,,X-A").unwrap(), ["set-cookie", "x-a"]);
-        assert_eq!(field_names(b"Connection, age, X-Cache, Via").unwrap(), [""; 0]);
+        assert_eq!(field_names(b"age, X-Cache, Via").unwrap(), [""; 0]);
+        assert_eq!(field_names(b"X-Forwarded-For, Forwarded").unwrap(), ["x-forwarded-for", "forwarded"]);
         let many = (0..=MAX_NAMES).map(|n| format!("x-{n}")).collect::<Vec<_>>().join(",");
         assert_eq!(field_names(many.as_bytes()), None);
     }

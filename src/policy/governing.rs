@@ -23,7 +23,11 @@ pub struct Governing {
 impl Governing {
     /// Reads the fields of a response.
     pub fn of(response: &HeaderMap, targets: &[HeaderName], received: Now) -> Self {
-        if let Some((directives, withheld)) = targets.iter().find_map(|name| targeted::read(response, name)) {
+        if let Some((mut directives, withheld)) =
+            targets.iter().find_map(|name| targeted::read(response, name))
+        {
+            // Stored without its targeted field, the rest would be governed by another one after the next 304.
+            directives.private |= withheld.iter().any(|name| targets.contains(name));
             return Self { directives, withheld, expires: false };
         }
         if let Some(directives) =
@@ -62,6 +66,12 @@ mod tests {
             assert_eq!(governing.expires, name == "cache-control");
         }
         // An invalid or empty one is passed over, and without a list none is looked at.
+        map.insert(
+            "larder-cache-control",
+            HeaderValue::from_static("max-age=1, private=\"x-a, cdn-cache-control\""),
+        );
+        let governing = Governing::of(&map, &targets, now);
+        assert!(governing.directives.private, "without that field nobody could tell what the rest is");
         map.insert("larder-cache-control", HeaderValue::from_static("max-age=\"1\""));
         assert_eq!(Governing::of(&map, &targets, now).directives.max_age, Some(Duration::from_secs(2)));
         assert_eq!(Governing::of(&map, &[], now).directives.max_age, Some(Duration::from_secs(3)));

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use super::plan::Plan;
+use super::respond::meets;
 use super::shared::Inner;
 use super::visit::{Proxy, Visit};
 use crate::key::CacheKey;
-use crate::policy::{Decision, Reason, Validity, decide};
+use crate::policy::{Decision, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 impl<S: Inner> Proxy<S> {
@@ -28,6 +29,7 @@ impl<S: Inner> Proxy<S> {
         }?;
         let (decision, reason) =
             decide(&plan.asked.wishes, Some((&stored.freshness, Validity::Valid)), plan.now);
-        (decision == Decision::Serve).then_some((stored, reason))
+        let answers = !validation::is_for_the_origin(headers) || meets(headers, &stored, plan.now);
+        (decision == Decision::Serve && answers).then_some((stored, reason))
     }
 }

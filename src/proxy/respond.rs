@@ -247,6 +247,12 @@ pub(super) fn is_unchanged<'a>(
     conditional && sound && validation::not_modified(request, Validators::of(field), now)
 }
 
+/// Whether a stored response meets a request's `If-Match` or `If-Unmodified-Since`: only a 200 does.
+pub(super) fn meets(request: &HeaderMap, stored: &StoredResponse, now: Now) -> bool {
+    let validators = Validators::of(|name| stored.field(name));
+    stored.status == StatusCode::OK && validation::is_met(request, validators, now)
+}
+
 /// Makes a 304 of a 200: what describes the content is left out (RFC 9110 section 15.4.5).
 pub(super) fn unchanged(response: &mut Response<Body>) {
     *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -11,14 +11,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::identify::{Identified, Step};
 use super::plan::{NoPlan, Plan};
 use super::ranged::answers;
-use super::respond::{Source, XCache};
+use super::respond::{Source, XCache, meets};
 use super::sanitize::Sanitized;
 use super::shared::Inner;
 use super::told::Told;
@@ -29,7 +29,6 @@ use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::Body;
 use crate::key::CacheKey;
 use crate::policy::ranges::Asked;
-use crate::policy::validation::Validators;
 use crate::policy::{Decision, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
@@ -95,10 +94,7 @@ fn with_precondition(
     reason: Reason,
     stored: Option<&StoredResponse>,
 ) -> (Decision, Reason) {
-    let met = stored.is_some_and(|stored| {
-        let validators = Validators::of(|name| stored.field(name));
-        stored.status == StatusCode::OK && validation::is_met(&visit.parts.headers, validators, plan.now)
-    });
+    let met = stored.is_some_and(|stored| meets(&visit.parts.headers, stored, plan.now));
     match decision {
         Decision::Unsatisfiable => (decision, reason),
         Decision::Serve if met => (decision, reason),

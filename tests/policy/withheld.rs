@@ -85,6 +85,21 @@ async fn named_fields_never_reach_those_who_wait_for_the_same_answer() {
 }
 
 #[tokio::test]
+async fn rfc9111_5_2_2_7_a_named_field_that_speaks_of_the_client_is_withheld_like_any_other() {
+    const OF_CLIENT: [&str; 3] = ["x-forwarded-user", "x-real-ip", "forwarded"];
+    let world = World::new(CONFIG, async |_| {
+        let mut fields =
+            vec![("cache-control", "max-age=60, private=\"X-Forwarded-User, X-Real-IP, Forwarded\"")];
+        fields.extend(OF_CLIENT.map(|name| (name, "ann")));
+        reply(200, &fields, "page")
+    });
+    let shown = |got: &Got| OF_CLIENT.map(|name| got.header(name).is_some());
+    assert_eq!(shown(&world.get("/a", &[]).await), [true; 3]);
+    let hit = world.get("/a", &[]).await;
+    assert_eq!((hit.x_cache(), shown(&hit)), ("HIT", [false; 3]));
+}
+
+#[tokio::test]
 async fn a_cookie_that_an_anonymous_fill_got_never_takes_the_place_of_a_clients_session() {
     let world = World::new(CONFIG, named);
     // The fill for everybody says nothing of the client's cookie.

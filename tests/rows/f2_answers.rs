@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Answer, Client, Gate, InProcess, Origin, Reply};
+use crate::support::{Answer, Client, Gate, InProcess, Origin, Reply, Steps};
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::BodyExt;
 
 const NOON: u64 = 1_780_000_000;
 const MODIFIED: &str = "Sat, 23 May 2026 10:00:00 GMT";
@@ -169,6 +170,53 @@ async fn f2_an_expired_answer_is_validated_and_kept_on_where_the_origin_says_304
         assert_eq!(larder.ask(path, &[]).await.x_cache(), "HIT", "{path}");
         assert_eq!(origin.count(path), 2);
     }
+}
+
+#[tokio::test]
+async fn rfc9111_4_3_4_a_304_never_makes_a_weak_entity_tag_a_strong_one() {
+    let origin = Origin::start(async |request: Request<Bytes>| {
+        // As nginx does it: what it compresses gets a weak tag, a 304 the one of the file.
+        if request.headers().contains_key("if-none-match") {
+            Reply::status(304).header("etag", "\"v1\"").header("cache-control", "max-age=60")
+        } else {
+            Reply::ok("body").header("etag", "W/\"v1\"").header("cache-control", "max-age=60")
+        }
+    });
+    let larder = larder(&origin).await;
+    for path in ["/page", "/own/page"] {
+        assert_eq!(larder.ask(path, &[]).await.header("etag"), Some("W/\"v1\""));
+        larder.advance(Duration::from_secs(3601));
+        for _ in 0..2 {
+            let answer = larder.ask(path, &[]).await;
+            assert_eq!((answer.header("etag"), answer.text()), (Some("W/\"v1\""), "body"), "{path}");
+        }
+        assert_eq!(origin.count(path), 2, "it is confirmed all the same: {path}");
+    }
+}
+
+#[tokio::test]
+async fn rfc9111_5_2_2_7_a_named_field_stands_in_no_trailers_that_are_shared() {
+    let steps = Steps::new();
+    let body = steps.clone();
+    let origin = Origin::constant(move || {
+        let named = Reply::status(200).header("cache-control", "max-age=60, private=\"x-mine\"");
+        named.header("trailer", "x-mine, x-sum").steps(&body)
+    });
+    let larder = larder(&origin).await;
+    let client = Client::http2();
+    let get = || client.get(larder.url("/own/page")).header("te", "trailers").stream();
+    let answers = [get().await, get().await];
+    let fields = [("x-mine", "ann"), ("x-sum", "1")];
+    steps.data("a").trailers(HeaderMap::from_iter(
+        fields.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))),
+    ));
+    steps.end();
+    for answer in answers {
+        let all = answer.body.collect().await.unwrap();
+        let trailers = all.trailers().unwrap();
+        assert_eq!((trailers.get("x-mine"), trailers["x-sum"].as_bytes()), (None, &b"1"[..]));
+    }
+    assert_eq!(origin.total(), 1);
 }
 
 #[tokio::test]

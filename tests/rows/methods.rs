@@ -414,6 +414,48 @@ async fn rfc9111_4_3_2_if_match_is_the_origins_unless_what_is_fresh_meets_it() {
     assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
 }
 
+// ---- What a 304 says against storing.
+
+#[tokio::test]
+async fn rfc9111_4_3_4_what_a_304_forbids_is_not_served_any_more() {
+    const FRESH: Duration = Duration::from_secs(1);
+    let origin = Origin::start(|request: Request<_>| {
+        let reply = if request.headers().contains_key("if-none-match") {
+            Reply::status(304).header("cache-control", "private")
+        } else {
+            Reply::ok(PAGE).header("cache-control", "max-age=5, stale-while-revalidate=600")
+        };
+        std::future::ready(reply.header("etag", "\"1\""))
+    });
+    for (method, wait) in [("GET", FRESH), ("GET", STALE), ("HEAD", FRESH), ("HEAD", STALE)] {
+        let larder = InProcess::start(YAML, &origin, NOON).await;
+        assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
+        larder.advance(wait);
+        let reload = Client::new().method(method, larder.url("/page")).header("cache-control", "no-cache");
+        let own = reload.send().await;
+        assert_eq!((own.status.as_u16(), own.x_cache()), (200, "BYPASS"), "{method} {wait:?}");
+        let other = larder.ask("/page", &[]).await;
+        assert!(!["HIT", "STALE"].contains(&other.x_cache()), "{method} {wait:?}: {}", other.cache_status());
+    }
+}
+
+#[tokio::test]
+async fn a_304_that_may_not_be_shared_for_its_request_alone_leaves_the_stored_response() {
+    let origin = Origin::start(|request: Request<_>| {
+        let confirmed = request.headers().contains_key("if-none-match");
+        let reply = if confirmed { Reply::status(304).header("set-cookie", "a=b") } else { Reply::ok(PAGE) };
+        std::future::ready(reply.header("cache-control", "max-age=5").header("etag", "\"1\""))
+    });
+    let larder = InProcess::start(YAML, &origin, NOON).await;
+    assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
+    larder.advance(Duration::from_secs(1));
+    for own in [("x-a", "b"), ("authorization", "Basic YTpi")] {
+        let answer = larder.ask("/page", &[own, ("cache-control", "no-cache")]).await;
+        assert_eq!((answer.x_cache(), answer.text()), ("BYPASS", PAGE), "{own:?}");
+        assert_eq!(larder.ask("/page", &[]).await.x_cache(), "HIT", "{own:?}");
+    }
+}
+
 // ---- Answers that end with their connection.
 
 #[tokio::test]

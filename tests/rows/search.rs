@@ -253,3 +253,18 @@ async fn f2_what_is_known_of_rules_counts_towards_the_size_of_the_store() {
         assert_eq!(larder.ask("/p4?id=599&x", &[]).await.x_cache(), "HIT", "{eviction}: the last is there");
     }
 }
+
+#[tokio::test]
+async fn rfc9111_4_3_2_what_is_found_for_another_query_answers_no_precondition_that_it_does_not_meet() {
+    let origin = Origin::start(|request: Request<Bytes>| {
+        let status = if request.headers().contains_key("if-match") { 412 } else { 200 };
+        let reply = Reply::status(status).header("etag", "\"1\"").header("cache-control", "max-age=600");
+        std::future::ready(reply.header("no-vary-search", "params"))
+    });
+    let larder = larder(&origin).await;
+    assert_eq!(larder.ask("/own/page?a", &[]).await.x_cache(), "MISS");
+    let met = larder.ask("/own/page?b", &[("if-match", "\"1\"")]).await;
+    assert_eq!((met.status.as_u16(), met.x_cache()), (200, "HIT"));
+    let failed = larder.ask("/own/page?b", &[("if-match", "\"2\"")]).await;
+    assert_eq!((failed.status.as_u16(), failed.x_cache()), (412, "BYPASS"));
+}

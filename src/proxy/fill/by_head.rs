@@ -46,7 +46,12 @@ impl<S: Inner> FillTask<S> {
         head.tags = head.tags.and_then(|new| tags::together(&old.selectors.tags, &new));
         let (head, judged) = self.renewed(old, head);
         match judged {
-            Err(reason) => self.not_shared(reason, head, Default::default()),
+            Err(reason) => {
+                if how == Reason::Validated {
+                    self.forbidden(old, reason);
+                }
+                self.not_shared(reason, head, Default::default());
+            }
             Ok((freshness, variant)) => {
                 let begun = Begun { at: old.begun_at, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
@@ -57,6 +62,15 @@ impl<S: Inner> FillTask<S> {
                 self.replace(old, Some(stored.clone()));
                 self.kept(stored, how, variant);
             }
+        }
+    }
+
+    /// What a 304 confirmed may not be shared as it is now said to be: it is used no more (RFC 9111 section 4.3.4). What hangs
+    /// on this request (its credential, a cookie that it was given) says nothing of others'.
+    pub(super) fn forbidden(&mut self, old: &Arc<StoredResponse>, reason: Reason) {
+        let directive = matches!(reason, Reason::NoStore | Reason::Private | Reason::NoCache);
+        if directive || matches!(reason, Reason::VaryStar | Reason::VaryCookie | Reason::VaryAuthorization) {
+            self.replace(old, None);
         }
     }
 

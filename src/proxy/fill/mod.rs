@@ -160,11 +160,14 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn validated(mut self, begun: Begun, old: &StoredResponse, head: Head) {
+    fn validated(mut self, begun: Begun, old: &Arc<StoredResponse>, head: Head) {
         let (head, judged) = self.renewed(old, head);
         match judged {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
-            Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
+            Err(reason) => {
+                self.forbidden(old, reason);
+                self.not_shared(reason, head, Body::full(old.body.clone()));
+            }
             Ok((freshness, variant)) => {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
@@ -183,7 +186,11 @@ impl<S: Inner> FillTask<S> {
         let mut headers = old.all_fields();
         // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
         headers.remove(AGE);
-        for name in head.headers.keys().filter(|name| !validation::kept_on_304(name)) {
+        // Of a representation that is only much the same it must not say that every byte is (RFC 9110 section 8.8.1).
+        let strengthens =
+            validation::is_strong(head.headers.get(ETAG)) && !validation::is_strong(old.field(&ETAG));
+        let kept = |name: &HeaderName| validation::kept_on_304(name) || strengthens && *name == ETAG;
+        for name in head.headers.keys().filter(|name| !kept(name)) {
             headers.remove(name);
             for value in head.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
@@ -239,7 +246,12 @@ impl<S: Inner> FillTask<S> {
         if too_large {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
-        let received = receive(body, &content, keeper, content_length(&head.headers)).await;
+        let mut received = receive(body, &content, keeper, content_length(&head.headers)).await;
+        if let Ok(Some(trailers)) = &mut received {
+            // Everybody who reads gets them.
+            take(trailers, withheld);
+            take(trailers, &FOR_SURROGATES);
+        }
         if let Ok(trailers) = &received
             && trailers.is_none()
             && let Some(whole) = content.whole()

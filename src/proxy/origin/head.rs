@@ -11,6 +11,7 @@ use http_body::Body as _;
 
 use crate::config::Origin;
 use crate::http::{Body, Interim, fields};
+use crate::policy::surrogate::FOR_SURROGATES;
 use crate::proxy::tags;
 
 /// In the extensions of a response: its body ended with the connection (RFC 9112 section 6.3, rule 8), so nobody can
@@ -120,6 +121,7 @@ pub(super) fn pass_on_interim(request: &mut Request<Body>, client: Interim) {
     hyper::ext::on_informational(request, move |response| {
         let mut fields = response.headers().clone();
         tags::take(&mut fields);
+        FOR_SURROGATES.iter().for_each(|name| drop(fields.remove(name)));
         client.send(response.status(), fields);
     });
 }
