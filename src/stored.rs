@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::key::CacheKey;
@@ -112,6 +113,9 @@ pub struct StoredResponse {
     pub freshness: Freshness,
     /// `current` as it was before the origin was contacted.
     pub begun_at: Position,
+    /// The same for the oldest of its content, below `begun_at` where that was confirmed or combined since. The purges of its
+    /// own URL were looked at on the way from here to there; those of others were not.
+    pub since: Position,
     /// The order of the fills of one key.
     pub ticket: u64,
     /// Which purges cover it.
@@ -149,6 +153,7 @@ impl StoredResponse {
             body,
             freshness,
             begun_at,
+            since: begun_at,
             ticket,
             selectors,
             valid_at: AtomicU64::new(begun_at),
@@ -234,6 +239,15 @@ impl Entry {
             (Self::Searched(a), Self::Searched(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
+    }
+
+    /// Whether a response, whole or a part, is older than this one, which lies beside it as the part or the whole, and not known
+    /// to be of the same representation: what came later shows that it is over.
+    pub fn outdates(&self, older: &StoredResponse) -> bool {
+        let Self::Response(newer) = self else { return false };
+        let [etag, modified] = [ETAG, LAST_MODIFIED].map(|name| (newer.field(&name), older.field(&name)));
+        let named = etag.0.is_some() || modified.0.is_some();
+        newer.ticket > older.ticket && !(named && etag.0 == etag.1 && modified.0 == modified.1)
     }
 
     /// What it takes in memory, in bytes; `key` is the length of its key.

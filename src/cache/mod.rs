@@ -205,6 +205,13 @@ impl Cache {
             _ => whole,
         };
         leader.commit(place, variant.is_some(), || {
+            let beside = if place == whole { part.as_ref() } else { Some(whole) };
+            if beside
+                .and_then(|beside| backend.get(beside, now))
+                .is_some_and(|newer| newer.outdates(&response))
+            {
+                return Ok(());
+            }
             if let Some((fields, _)) = &variant {
                 // Under the lock of the key's fills: no variant that is stored at the same time is forgotten.
                 let (variants, gone) =

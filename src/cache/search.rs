@@ -71,11 +71,11 @@ impl Cache {
         })
     }
 
-    /// Whether no purge of what was asked for covers the response. What is remembered of it holds for its own URL only, so it
-    /// is judged from where its fill began. Below the floor nobody can tell, and it counts as purged.
+    /// Whether no purge of what was asked for covers the response. What is remembered of it, and what a confirmation says, holds
+    /// for its own URL only, so it is judged from where the oldest of its content began. Below the floor nobody can tell, and it counts as purged.
     fn stands_purges_of(&self, asked: &Coverage<'_>, stored: &StoredResponse) -> bool {
         let selectors = asked.selectors(stored.selectors.tags.to_vec());
-        self.check_fill(&selectors, stored.begun_at) == Validity::Valid
+        self.check_fill(&selectors, stored.since) == Validity::Valid
     }
 
     fn rules(&self, store: usize, place: &CacheKey, now: Now) -> Option<Arc<Searches>> {

@@ -95,16 +95,18 @@ fn with_precondition(
     reason: Reason,
     stored: Option<&StoredResponse>,
 ) -> (Decision, Reason) {
-    let met = stored.is_some_and(|stored| {
-        let validators = Validators::of(|name| stored.field(name));
-        stored.status == StatusCode::OK && validation::is_met(&visit.parts.headers, validators, plan.now)
-    });
     match decision {
         Decision::Unsatisfiable => (decision, reason),
-        Decision::Serve if met => (decision, reason),
+        Decision::Serve if stored.is_some_and(|stored| is_met(visit, plan, stored)) => (decision, reason),
         _ if plan.asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
         _ => (Decision::Pass, Reason::Precondition),
     }
+}
+
+/// Whether a stored response meets such a condition.
+fn is_met(visit: &Visit, plan: &Plan, stored: &StoredResponse) -> bool {
+    let validators = Validators::of(|name| stored.field(name));
+    stored.status == StatusCode::OK && validation::is_met(&visit.parts.headers, validators, plan.now)
 }
 
 impl<S: Inner> Proxy<S> {
@@ -176,6 +178,7 @@ impl<S: Inner> Proxy<S> {
         };
         if found.is_none()
             && let Some((stored, reason)) = self.near(&visit, &plan, variant.as_ref())
+            && (!validation::is_for_the_origin(&visit.parts.headers) || is_met(&visit, &plan, &stored))
         {
             let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
             return Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now));

@@ -94,7 +94,7 @@ impl<S: Inner> FillTask<S> {
     ) -> StoredResponse {
         let selectors = self.selectors(head);
         let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
-        StoredResponse::new(
+        let mut stored = StoredResponse::new(
             head.status,
             &head.headers,
             body,
@@ -103,7 +103,9 @@ impl<S: Inner> FillTask<S> {
             begun.ticket,
             selectors,
             wall,
-        )
+        );
+        stored.since = begun.since;
+        stored
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.

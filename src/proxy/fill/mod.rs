@@ -166,6 +166,7 @@ impl<S: Inner> FillTask<S> {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
             Err(reason) => self.not_shared(reason, head, Body::full(old.body.clone())),
             Ok((freshness, variant)) => {
+                let begun = Begun { since: old.since, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
                 self.kept(stored, Reason::Validated, variant);

@@ -79,7 +79,7 @@ impl<S: Inner> FillTask<S> {
         match head.status {
             StatusCode::PARTIAL_CONTENT => match self.continued(part, &head, body) {
                 Some((headers, body)) => {
-                    let begun = Begun { at: begun.at.min(part.valid_at()), ..begun };
+                    let begun = together(begun, part);
                     self.answered(begun, Head { status: StatusCode::OK, headers, ..head }, body).await;
                 }
                 None => self.fetched(begun, Vec::new()).await,
@@ -176,9 +176,14 @@ impl<S: Inner> FillTask<S> {
         let (held, new) = (extent(&old)?.range, ContentRange::of(&head.headers)?);
         let limit = self.shared.max_object(store);
         let (range, bytes) = ranges::combine((held, &old.body), (new, content), limit)?;
-        let begun = Begun { at: begun.at.min(old.valid_at()), ..begun };
+        let begun = together(begun, &old);
         Some((begun, updated(&old, &head.headers), range, bytes))
     }
+}
+
+/// Where what comes of a stored part and a fill began.
+fn together(begun: Begun, part: &StoredResponse) -> Begun {
+    Begun { at: begun.at.min(part.valid_at()), since: begun.since.min(part.since), ..begun }
 }
 
 /// The fields of a stored part with those of a newer one in their place (RFC 9111 section 3.4): a 206 to `If-Range` need not
@@ -194,5 +199,6 @@ fn updated(old: &StoredResponse, new: &HeaderMap) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
+    ranges::OF_THE_BYTES.iter().for_each(|name| drop(headers.remove(name)));
     headers
 }

@@ -72,6 +72,8 @@ impl<S: Inner> FillTask<S> {
         self.explicit(&head, size, None).filter(|_| size.is_none_or(|size| size <= limit))?;
         let variant = self.variant(&head.headers).ok()?;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
+        // What purged another URL meanwhile was not looked at.
+        let begun = Begun { since, ..begun };
         let before = self.shared.cache.fence().applied();
         let valid = self.shared.cache.check_fill(&self.selectors(&head), since) == Validity::Valid;
         valid.then_some(Posted { task: self, head, variant, begun, before, limit })
