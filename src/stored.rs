@@ -199,6 +199,14 @@ impl StoredResponse {
         bytes + OVERHEAD + FIELD_OVERHEAD * all().count() as u64
     }
 
+    /// Whether a part is older than this whole response beside it, or the other way round, and not known to be of the same
+    /// representation: what came later shows that it is over.
+    pub fn outdates(&self, older: &Self) -> bool {
+        let [etag, modified] = [ETAG, LAST_MODIFIED].map(|name| (self.field(&name), older.field(&name)));
+        let named = etag.0.is_some() || modified.0.is_some();
+        self.ticket > older.ticket && !(named && etag.0 == etag.1 && modified.0 == modified.1)
+    }
+
     /// The position at which the fence last found it valid, from which it is judged.
     pub fn valid_at(&self) -> Position {
         self.valid_at.load(Ordering::Acquire)
@@ -239,15 +247,6 @@ impl Entry {
             (Self::Searched(a), Self::Searched(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
-    }
-
-    /// Whether a response, whole or a part, is older than this one, which lies beside it as the part or the whole, and not known
-    /// to be of the same representation: what came later shows that it is over.
-    pub fn outdates(&self, older: &StoredResponse) -> bool {
-        let Self::Response(newer) = self else { return false };
-        let [etag, modified] = [ETAG, LAST_MODIFIED].map(|name| (newer.field(&name), older.field(&name)));
-        let named = etag.0.is_some() || modified.0.is_some();
-        newer.ticket > older.ticket && !(named && etag.0 == etag.1 && modified.0 == modified.1)
     }
 
     /// What it takes in memory, in bytes; `key` is the length of its key.

@@ -249,3 +249,81 @@ async fn rfc9530_b_2_what_an_answer_without_content_says_of_its_bytes_is_not_sai
         );
     }
 }
+
+#[tokio::test]
+async fn f2_a_part_that_a_bust_brought_is_combined_with_none_that_was_there() {
+    for path in ["/p", "/own/p"] {
+        let number = AtomicUsize::new(0);
+        let origin = Origin::start(move |request: Request<Bytes>| {
+            // One strong entity tag for two contents, which must not be: who busts has a reason.
+            let content =
+                if number.fetch_add(1, Ordering::SeqCst) == 0 { "abcdefghij" } else { "0123456789" };
+            let reply = part(&request, content);
+            let etag = |reply: Reply| reply.header("etag", "\"a\"").header("cache-control", "max-age=60");
+            let range = field(&request, "range").unwrap_or_default().to_owned();
+            std::future::ready(match range.as_str() {
+                "bytes=0-6" => etag(
+                    Reply::status(206).header("content-range", "bytes 0-6/10").body(content[..7].to_owned()),
+                ),
+                "bytes=0-4" => etag(
+                    Reply::status(206).header("content-range", "bytes 0-4/10").body(content[..5].to_owned()),
+                ),
+                _ => reply,
+            })
+        });
+        let larder = larder(&origin).await;
+        assert_eq!(told(&larder.ask(path, &[("range", "bytes=0-6")]).await), ("MISS", "abcdefg"));
+        let range = [("range", "bytes=0-4")];
+        assert_eq!(told(&larder.ask(&format!("{path}?bust_cache=true"), &range).await), ("REFRESH", "01234"));
+        assert_eq!(told(&larder.ask(path, &range).await), ("HIT", "01234"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn f2_parts_in_two_codings_are_not_combined_though_one_does_not_say_so() {
+    for path in ["/p", "/own/p"] {
+        let number = AtomicUsize::new(0);
+        let origin = Origin::start(move |request: Request<Bytes>| {
+            let reply = part(&request, "0123456789").header("cache-control", "max-age=60");
+            let encoded = number.fetch_add(1, Ordering::SeqCst) == 0;
+            std::future::ready(if encoded { reply.header("content-encoding", "gzip") } else { reply })
+        });
+        let larder = larder(&origin).await;
+        let gzip = ("accept-encoding", "gzip");
+        larder.ask(path, &[gzip, ("range", "bytes=0-4")]).await;
+        larder.ask(path, &[gzip, ("range", "bytes=5-9")]).await;
+        let whole = larder.ask(path, &[gzip]).await;
+        assert_eq!((whole.x_cache(), whole.header("content-encoding")), ("MISS", None), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn f2_an_older_whole_that_came_first_does_not_hide_a_part_of_another_representation() {
+    for path in ["/p", "/own/p"] {
+        let (first, second) = (Gate::closed(), Gate::closed());
+        let gates = [first.clone(), second.clone()];
+        let number = AtomicUsize::new(0);
+        let origin = Origin::start(move |request: Request<Bytes>| {
+            let turn = number.fetch_add(1, Ordering::SeqCst);
+            let gate = gates.get(turn).cloned();
+            async move {
+                let content = if turn == 0 { "abcdefghij" } else { "0123456789" };
+                if let Some(gate) = gate {
+                    gate.pass().await;
+                }
+                part(&request, content).header("cache-control", "max-age=60")
+            }
+        });
+        let larder = larder(&origin).await;
+        let whole = tokio::spawn(larder.get(path).send());
+        first.arrived(1).await;
+        let busting = larder.get(&format!("{path}?bust_cache=true")).header("range", "bytes=0-4");
+        let busting = tokio::spawn(busting.send());
+        second.arrived(1).await;
+        first.open();
+        assert_eq!(whole.await.unwrap().text(), "abcdefghij");
+        second.open();
+        assert_eq!(told(&busting.await.unwrap()), ("REFRESH", "01234"));
+        assert_eq!(told(&larder.ask(path, &[("range", "bytes=0-4")]).await), ("HIT", "01234"), "{path}");
+    }
+}

@@ -169,8 +169,14 @@ impl<S: Inner> FillTask<S> {
         let store = job.caching.tier.store;
         let place = variant.map(|(_, key)| key);
         let (old, validity) = self.shared.cache.part(store, &job.keyed.key, place, now)?;
-        // With what is stale since a soft purge, the new part would be so too.
-        if validity != Validity::Valid || !self.is_same(&old, head) {
+        // With what is stale since a soft purge, the new part would be so too. Who wants a fresh answer wants none of the old one.
+        if validity != Validity::Valid || job.whole || !self.is_same(&old, head) {
+            return None;
+        }
+        // Only an answer to `If-Range` may leave its coding out.
+        let told =
+            self.describes_itself() && head.headers.get(CONTENT_ENCODING) != old.field(&CONTENT_ENCODING);
+        if told {
             return None;
         }
         let (held, new) = (extent(&old)?.range, ContentRange::of(&head.headers)?);
