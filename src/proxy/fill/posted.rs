@@ -29,7 +29,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::FillTask;
 use super::job::{Head, Variant};
-use super::judge::take;
+use super::judge::{dated, take};
 use crate::cache::Begun;
 use crate::clock::Now;
 use crate::error::BoxError;
@@ -66,6 +66,7 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut headers).ok()?;
         let close_delimited = response.extensions().get::<CloseDelimited>().is_some();
         let (received, tags) = (self.shared.now(), self.tags(said, None));
+        dated(&mut headers, received);
         let head = Head { status: response.status(), headers, requested, received, close_delimited, tags };
         let size = response.body().size_hint().exact().or_else(|| content_length(&head.headers));
         let limit = self.shared.max_object(self.job.caching.tier.store);
