@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::key::CacheKey;
@@ -112,6 +113,9 @@ pub struct StoredResponse {
     pub freshness: Freshness,
     /// `current` as it was before the origin was contacted.
     pub begun_at: Position,
+    /// The same for the oldest of its content, below `begun_at` where that was confirmed or combined since. The purges of its
+    /// own URL were looked at on the way from here to there; those of others were not.
+    pub since: Position,
     /// The order of the fills of one key.
     pub ticket: u64,
     /// Which purges cover it.
@@ -149,6 +153,7 @@ impl StoredResponse {
             body,
             freshness,
             begun_at,
+            since: begun_at,
             ticket,
             selectors,
             valid_at: AtomicU64::new(begun_at),
@@ -192,6 +197,14 @@ impl StoredResponse {
         let numbers = (self.selectors.exact.len() + self.selectors.scopes.len()) * 8;
         let bytes = (self.body.len() + key + fields + tags + numbers) as u64;
         bytes + OVERHEAD + FIELD_OVERHEAD * all().count() as u64
+    }
+
+    /// Whether a part is older than this whole response beside it, or the other way round, and not known to be of the same
+    /// representation: what came later shows that it is over.
+    pub fn outdates(&self, older: &Self) -> bool {
+        let [etag, modified] = [ETAG, LAST_MODIFIED].map(|name| (self.field(&name), older.field(&name)));
+        let named = etag.0.is_some() || modified.0.is_some();
+        self.ticket > older.ticket && !(named && etag.0 == etag.1 && modified.0 == modified.1)
     }
 
     /// The position at which the fence last found it valid, from which it is judged.

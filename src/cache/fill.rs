@@ -97,6 +97,8 @@ pub enum Attach {
 pub struct Begun {
     /// `current` before the origin was contacted.
     pub at: Position,
+    /// The same for the oldest of the content that comes of it, where not all of that is new.
+    pub since: Position,
     /// Its order among the fills of the key.
     pub ticket: u64,
 }
@@ -287,7 +289,7 @@ impl Leader {
             let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
             let at = current();
             shard.began(at);
-            Begun { at, ticket }
+            Begun { at, since: at, ticket }
         })
     }
 

@@ -179,7 +179,7 @@ impl Cache {
 
     /// Makes a complete response visible under its key, unless a newer fill of the key was first. Where the response has
     /// variants, `variant` gives the fields that tell them apart and the key of this one. A 206 becomes the one part of its
-    /// variant; a whole response takes the place of the part too.
+    /// variant; a whole response takes the place of the part too. Of the two, none hides a newer one of another representation.
     ///
     /// # Errors
     /// Where the store does not take it. The page is not affected.
@@ -205,6 +205,17 @@ impl Cache {
             _ => whole,
         };
         leader.commit(place, variant.is_some(), || {
+            let beside = if place == whole { part.as_ref() } else { Some(whole) };
+            let there = beside.and_then(|beside| Some((beside, backend.get(beside, now)?)));
+            if let Some((beside, Entry::Response(there))) = there {
+                if there.outdates(&response) {
+                    return Ok(());
+                }
+                // It would hide the part.
+                if place == whole || response.outdates(&there) {
+                    backend.remove(beside);
+                }
+            }
             if let Some((fields, _)) = &variant {
                 // Under the lock of the key's fills: no variant that is stored at the same time is forgotten.
                 let (variants, gone) =
@@ -214,9 +225,6 @@ impl Cache {
                     place.part(None).iter().for_each(|part| backend.remove(part));
                 }
                 backend.put(key.clone(), Entry::Variants(Arc::new(variants)), now)?;
-            }
-            if let Some(part) = part.as_ref().filter(|part| *part != place) {
-                backend.remove(part);
             }
             backend.put(place.clone(), Entry::Response(response.clone()), now)
         })?;

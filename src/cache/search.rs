@@ -48,10 +48,11 @@ impl Cache {
     }
 
     /// A valid response that was stored for another query and by its own word answers this one: a request with these fields,
-    /// whose own answer `asked` would cover.
+    /// whose own answer `asked` would cover, and to which the route would give these tags.
     pub fn equivalent(
         &self,
         asked: &Coverage<'_>,
+        tags: &[Arc<str>],
         request: &HeaderMap,
         now: Now,
     ) -> Option<Arc<StoredResponse>> {
@@ -67,15 +68,15 @@ impl Cache {
             };
             // It may be another response by now.
             let still = SearchRule::of(stored.field_all(&NO_VARY_SEARCH)).as_ref() == Some(rule);
-            (still && self.stands_purges_of(asked, &stored)).then_some(stored)
+            (still && self.stands_purges_of(asked, tags, &stored)).then_some(stored)
         })
     }
 
-    /// Whether no purge of what was asked for covers the response. What is remembered of it holds for its own URL only, so it
-    /// is judged from where its fill began. Below the floor nobody can tell, and it counts as purged.
-    fn stands_purges_of(&self, asked: &Coverage<'_>, stored: &StoredResponse) -> bool {
-        let selectors = asked.selectors(stored.selectors.tags.to_vec());
-        self.check_fill(&selectors, stored.begun_at) == Validity::Valid
+    /// Whether no purge of what was asked for covers the response. What is remembered of it, and what a confirmation says, holds
+    /// for its own URL only, so it is judged from where the oldest of its content began. Below the floor nobody can tell, and it counts as purged.
+    fn stands_purges_of(&self, asked: &Coverage<'_>, tags: &[Arc<str>], stored: &StoredResponse) -> bool {
+        let selectors = asked.selectors([&stored.selectors.tags, tags].concat());
+        self.check_fill(&selectors, stored.since) == Validity::Valid
     }
 
     fn rules(&self, store: usize, place: &CacheKey, now: Now) -> Option<Arc<Searches>> {

@@ -75,7 +75,11 @@ impl Cache {
         };
         let member = variants.members.iter().filter(fits).max_by_key(|member| member.ticket)?;
         match self.get(store, &member.place, now)? {
-            Entry::Response(response) if self.check(&response) == Validity::Valid => Some(response),
+            // An answer to HEAD may have given it another language since.
+            Entry::Response(response) => {
+                let still = weighted::one_language(response.field_all(&CONTENT_LANGUAGE)) == Some(wanted);
+                (still && self.check(&response) == Validity::Valid).then_some(response)
+            }
             _ => None,
         }
     }

@@ -11,8 +11,12 @@ use http::header::{CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::date;
-use super::validation::is_strong;
+use super::validation::{CONTENT_DIGEST, CONTENT_MD5, is_strong};
 use crate::clock::Now;
+
+/// Fields that speak of the very bytes of a message: not of others that are cut from them or combined with them (RFC 9530
+/// section 2).
+pub const OF_THE_BYTES: [HeaderName; 2] = [CONTENT_DIGEST, CONTENT_MD5];
 
 /// The most ranges that a `Range` field is read for; a field with more is ignored (RFC 9110 section 17.15).
 const MAX_RANGES: usize = 16;

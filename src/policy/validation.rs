@@ -11,7 +11,8 @@ use super::date;
 use crate::clock::Now;
 use crate::http::fields::members;
 
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// What of a stored response answers a condition.
 #[derive(Debug, Clone, Copy, Default)]
@@ -138,7 +139,7 @@ pub fn agrees(
 /// Whether a 304 leaves this stored field as it is: it describes the content, which the 304 does not carry
 /// (RFC 9111 section 3.2). Its type may be told anew.
 pub fn kept_on_304(name: &HeaderName) -> bool {
-    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_MD5].contains(name)
+    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_DIGEST, CONTENT_MD5].contains(name)
 }
 
 #[cfg(test)]
@@ -216,6 +217,7 @@ mod tests {
         for (name, kept) in [
             ("content-encoding", true),
             ("content-length", true),
+            ("content-digest", true),
             ("content-md5", true),
             ("content-range", true),
             ("content-type", false),

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::keyed::route_tags;
 use super::plan::Plan;
 use super::respond::meets;
 use super::shared::Inner;
@@ -23,9 +24,13 @@ impl<S: Inner> Proxy<S> {
         variant: Option<&CacheKey>,
     ) -> Option<(Arc<StoredResponse>, Reason)> {
         let (cache, keyed, headers) = (&self.shared.cache, &plan.keyed, &visit.parts.headers);
+        // Its own answer would have these, by which it is purged.
+        let tags = || route_tags(&visit.route, &plan.caching, &visit.who.identity, &visit.parts);
         let stored = match variant {
-            Some(own) => cache.in_preferred_language(keyed.store, &keyed.key, own, headers, plan.now),
-            None => cache.equivalent(&keyed.coverage(), headers, plan.now),
+            Some(own) => cache
+                .in_preferred_language(keyed.store, &keyed.key, own, headers, plan.now)
+                .filter(|stored| tags().iter().all(|tag| stored.selectors.tags.contains(tag))),
+            None => cache.equivalent(&keyed.coverage(), &tags(), headers, plan.now),
         }?;
         let (decision, reason) =
             decide(&plan.asked.wishes, Some((&stored.freshness, Validity::Valid)), plan.now);

@@ -54,6 +54,7 @@ pub(super) fn cut<'a>(
 
 /// Makes the head of a whole response or of a part that of a 206 or 416, and says which of the bytes go with it.
 pub(super) fn head(cut: &Cut, headers: &mut HeaderMap) -> (StatusCode, Range<u64>) {
+    ranges::OF_THE_BYTES.iter().for_each(|name| drop(headers.remove(name)));
     match cut {
         Cut::Part(at, range) => {
             headers.insert(CONTENT_RANGE, ranges::value(range));

@@ -94,10 +94,11 @@ fn with_precondition(
     reason: Reason,
     stored: Option<&StoredResponse>,
 ) -> (Decision, Reason) {
-    let met = stored.is_some_and(|stored| meets(&visit.parts.headers, stored, plan.now));
     match decision {
         Decision::Unsatisfiable => (decision, reason),
-        Decision::Serve if met => (decision, reason),
+        Decision::Serve if stored.is_some_and(|stored| meets(&visit.parts.headers, stored, plan.now)) => {
+            (decision, reason)
+        }
         _ if plan.asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
         _ => (Decision::Pass, Reason::Precondition),
     }

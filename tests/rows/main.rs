@@ -24,5 +24,6 @@ mod f2_parts;
 mod f2_ranges;
 mod methods;
 mod posted;
+mod seams;
 mod search;
 mod vary;

@@ -14,7 +14,8 @@ use larder::stored::Position;
 
 use super::methods::{purge_tag, with_cache};
 use crate::support::client::Answer;
-use crate::support::{Client, Gate, InProcess, Origin, Reply, Steps, wait};
+use crate::support::raw::RawOrigin;
+use crate::support::{Client, Gate, InProcess, Larder, Origin, Reply, Steps, wait};
 
 const YAML: &str = "
 origins: { app: { url: 'http://127.0.0.1:1' } }
@@ -415,5 +416,27 @@ async fn what_does_not_come_whole_or_is_too_large_is_not_stored() {
             assert_eq!(reader.rest().await.unwrap().len(), 1_000);
         }
         assert_eq!(larder.ask(path, &[]).await.x_cache(), "MISS", "{path}");
+    }
+}
+
+const RAW: &str = "
+origins: { app: { url: '{origin}' } }
+tiers: { own: {} }
+routes: [{ name: all, path: '/{*rest}', tier: own, share: public }]
+";
+
+#[tokio::test]
+async fn rfc9110_6_6_1_an_answer_without_a_date_is_stored_with_the_one_of_its_coming() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\nCache-Control: max-age=60\r\n";
+    let origin = RawOrigin::constant(format!("{head}Content-Location: /page\r\n\r\nmade")).await;
+    let larder = Larder::with(RAW).put("origin", origin.url()).start().await;
+    for method in ["POST", "GET"] {
+        let path = if method == "POST" { "/page" } else { "/other" };
+        let first = Client::new().method(method, larder.url(path)).send().await;
+        assert!(first.cache_status().contains("; stored;"), "{}", first.cache_status());
+        let late =
+            Client::new().get(larder.url(path)).header("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT");
+        let late = late.send().await;
+        assert_eq!((late.status.as_u16(), late.x_cache()), (304, "HIT"), "{method}");
     }
 }

@@ -8,6 +8,7 @@ use crate::support::{Answer, Gate, InProcess, Origin, Reply};
 use bytes::Bytes;
 use http::Request;
 use larder::cache::Cache;
+use larder::purge::{Selector, Where};
 
 const NOON: u64 = 1_780_000_000;
 
@@ -267,4 +268,26 @@ async fn rfc9111_4_3_2_what_is_found_for_another_query_answers_no_precondition_t
     assert_eq!((met.status.as_u16(), met.x_cache()), (200, "HIT"));
     let failed = larder.ask("/own/page?b", &[("if-match", "\"2\"")]).await;
     assert_eq!((failed.status.as_u16(), failed.x_cache()), (412, "BYPASS"));
+}
+
+#[tokio::test]
+async fn f2_a_purge_of_a_tag_that_the_route_gives_to_what_is_asked_for_covers_what_is_found_for_it() {
+    let yaml = YAML.replace(
+        "  - { name: own,",
+        "  - { name: tagged, path: '/tagged/{*rest}', tier: usual, share: public, tags: ['item:{query.a}'] }\n  - { name: own,",
+    );
+    let origin = numbered(|_| "params");
+    let mut handle = None;
+    let over = |stores: &[Arc<larder::config::Store>], clock| {
+        let cache = Cache::new(stores, clock);
+        handle = Some(cache.clone());
+        cache
+    };
+    let larder = InProcess::start_over(&yaml, &origin, NOON, &[], over).await;
+    let cache = handle.unwrap();
+    assert_eq!(told(&larder.ask("/tagged/p?a=1", &[]).await), ("MISS", "0"));
+    assert_eq!(told(&larder.ask("/tagged/p?a=2", &[]).await), ("HIT", "0"));
+    cache.purge(&[Selector::Tag("item:2".into())], &Where::All);
+    assert_eq!(told(&larder.ask("/tagged/p?a=3", &[]).await), ("HIT", "0"));
+    assert_eq!(told(&larder.ask("/tagged/p?a=2", &[]).await), ("MISS", "1"));
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{DATE, ETAG, LAST_MODIFIED};
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::job::{FillTask, Head, Old, Strength};
+use super::judge::dated;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Body, fields};
-use crate::policy::{Reason, date, validation};
+use crate::policy::{Reason, validation};
 use crate::proxy::origin::CloseDelimited;
 use crate::proxy::origin_request::announce;
 use crate::proxy::shared::Inner;
@@ -55,12 +56,7 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut parts.headers).map_err(|name| {
             Error::new(ErrorKind::OriginBroken, format!("the answer's `Connection` names `{name}`"))
         })?;
-        if !parts.headers.contains_key(DATE)
-            && let Some(date) = date::value(received)
-        {
-            // RFC 9110 section 6.6.1: a recipient with a clock records when the answer was received.
-            parts.headers.insert(DATE, date);
-        }
+        dated(&mut parts.headers, received);
         let said = tags::take(&mut parts.headers);
         let (status, headers) = (parts.status, parts.headers);
         let confirmed = (status == StatusCode::NOT_MODIFIED).then(|| confirmed(old, &headers)).flatten();

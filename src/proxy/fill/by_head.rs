@@ -53,7 +53,7 @@ impl<S: Inner> FillTask<S> {
                 self.not_shared(reason, head, Default::default());
             }
             Ok((freshness, variant)) => {
-                let begun = Begun { at: old.begun_at, ..begun };
+                let begun = Begun { at: old.begun_at, since: old.since, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 if stored.selectors == old.selectors {
                     // The fence's verdict on the one is that on the other.

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, SET_COOKIE};
+use http::header::{CONTENT_ENCODING, DATE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::job::{FillTask, Head, Variant};
 use crate::cache::{Begun, variant_key};
+use crate::clock::Now;
 use crate::config::Ttl;
 use crate::policy::ranges::ContentRange;
 use crate::policy::storable::{Exchange, StoreRules};
-use crate::policy::{Freshness, Reason, Storable, storable, vary};
+use crate::policy::{Freshness, Reason, Storable, date, storable, vary};
 use crate::proxy::exceptions::{Answer, rule};
 use crate::proxy::origin_request::SAFE;
 use crate::proxy::shared::Inner;
@@ -94,7 +95,7 @@ impl<S: Inner> FillTask<S> {
     ) -> StoredResponse {
         let selectors = self.selectors(head);
         let wall = u64::try_from(head.received.wall.as_millis()).unwrap_or(u64::MAX);
-        StoredResponse::new(
+        let mut stored = StoredResponse::new(
             head.status,
             &head.headers,
             body,
@@ -103,7 +104,9 @@ impl<S: Inner> FillTask<S> {
             begun.ticket,
             selectors,
             wall,
-        )
+        );
+        stored.since = begun.since;
+        stored
     }
 
     /// The fields that tell variants of this answer apart, and the key of the one that was fetched.
@@ -134,6 +137,15 @@ impl<S: Inner> FillTask<S> {
         }
         let key = variant_key(&job.keyed.key, &names, &job.request.headers).ok_or(Reason::KeyTooLong)?;
         Ok(Some((names, key)))
+    }
+}
+
+/// RFC 9110 section 6.6.1: a recipient with a clock records when an answer without a date was received.
+pub(super) fn dated(headers: &mut HeaderMap, received: Now) {
+    if !headers.contains_key(DATE)
+        && let Some(date) = date::value(received)
+    {
+        headers.insert(DATE, date);
     }
 }
 

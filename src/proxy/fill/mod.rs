@@ -169,6 +169,7 @@ impl<S: Inner> FillTask<S> {
                 self.not_shared(reason, head, Body::full(old.body.clone()));
             }
             Ok((freshness, variant)) => {
+                let begun = Begun { since: old.since, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
                 self.kept(stored, Reason::Validated, variant);

@@ -79,7 +79,7 @@ impl<S: Inner> FillTask<S> {
         match head.status {
             StatusCode::PARTIAL_CONTENT => match self.continued(part, &head, body) {
                 Some((headers, body)) => {
-                    let begun = Begun { at: begun.at.min(part.valid_at()), ..begun };
+                    let begun = together(begun, part);
                     self.answered(begun, Head { status: StatusCode::OK, headers, ..head }, body).await;
                 }
                 None => self.fetched(begun, Vec::new()).await,
@@ -169,16 +169,27 @@ impl<S: Inner> FillTask<S> {
         let store = job.caching.tier.store;
         let place = variant.map(|(_, key)| key);
         let (old, validity) = self.shared.cache.part(store, &job.keyed.key, place, now)?;
-        // With what is stale since a soft purge, the new part would be so too.
-        if validity != Validity::Valid || !self.is_same(&old, head) {
+        // With what is stale since a soft purge, the new part would be so too. Who wants a fresh answer wants none of the old one.
+        if validity != Validity::Valid || job.whole || !self.is_same(&old, head) {
+            return None;
+        }
+        // Only an answer to `If-Range` may leave its coding out.
+        let told =
+            self.describes_itself() && head.headers.get(CONTENT_ENCODING) != old.field(&CONTENT_ENCODING);
+        if told {
             return None;
         }
         let (held, new) = (extent(&old)?.range, ContentRange::of(&head.headers)?);
         let limit = self.shared.max_object(store);
         let (range, bytes) = ranges::combine((held, &old.body), (new, content), limit)?;
-        let begun = Begun { at: begun.at.min(old.valid_at()), ..begun };
+        let begun = together(begun, &old);
         Some((begun, updated(&old, &head.headers), range, bytes))
     }
+}
+
+/// Where what comes of a stored part and a fill began.
+fn together(begun: Begun, part: &StoredResponse) -> Begun {
+    Begun { at: begun.at.min(part.valid_at()), since: begun.since.min(part.since), ..begun }
 }
 
 /// The fields of a stored part with those of a newer one in their place (RFC 9111 section 3.4): a 206 to `If-Range` need not
@@ -194,5 +205,6 @@ fn updated(old: &StoredResponse, new: &HeaderMap) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
+    ranges::OF_THE_BYTES.iter().for_each(|name| drop(headers.remove(name)));
     headers
 }

@@ -29,7 +29,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::FillTask;
 use super::job::{Head, Variant};
-use super::judge::take;
+use super::judge::{dated, take};
 use crate::cache::Begun;
 use crate::clock::Now;
 use crate::error::BoxError;
@@ -66,12 +66,15 @@ impl<S: Inner> FillTask<S> {
         fields::strip_connection_specific(&mut headers).ok()?;
         let close_delimited = response.extensions().get::<CloseDelimited>().is_some();
         let (received, tags) = (self.shared.now(), self.tags(said, None));
+        dated(&mut headers, received);
         let head = Head { status: response.status(), headers, requested, received, close_delimited, tags };
         let size = response.body().size_hint().exact().or_else(|| content_length(&head.headers));
         let limit = self.shared.max_object(self.job.caching.tier.store);
         self.explicit(&head, size, None).filter(|_| size.is_none_or(|size| size <= limit))?;
         let variant = self.variant(&head.headers).ok()?;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
+        // What purged another URL meanwhile was not looked at.
+        let begun = Begun { since, ..begun };
         let before = self.shared.cache.fence().applied();
         let valid = self.shared.cache.check_fill(&self.selectors(&head), since) == Validity::Valid;
         valid.then_some(Posted { task: self, head, variant, begun, before, limit })
