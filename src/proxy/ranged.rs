@@ -66,7 +66,11 @@ pub(super) fn head(cut: &Cut, headers: &mut HeaderMap) -> (StatusCode, Range<u64
             let of_content =
                 [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, EXPIRES, AGE];
             of_content.iter().for_each(|name| drop(headers.remove(name)));
-            headers.remove("cdn-cache-control");
+            // Targeted fields end so by convention (RFC 9213 section 2).
+            let targeted = |name: &&HeaderName| name.as_str().ends_with("-cache-control");
+            while let Some(name) = headers.keys().find(targeted).cloned() {
+                headers.remove(name);
+            }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(CONTENT_RANGE, ranges::value(&format_args!("bytes */{complete}")));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
@@ -182,6 +186,18 @@ mod tests {
             let chunk = self.0.split_to(size);
             Poll::Ready((size > 0).then(|| Ok(Frame::data(chunk))))
         }
+    }
+
+    #[test]
+    fn a_refusal_lets_no_cache_downstream_keep_it() {
+        let mut headers = HeaderMap::new();
+        for name in ["cdn-cache-control", "larder-cache-control", "cache-control", "expires"] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("max-age=60"));
+        }
+        let (status, at) = head(&Cut::Unsatisfiable(10), &mut headers);
+        assert_eq!((status, at), (StatusCode::RANGE_NOT_SATISFIABLE, 0..0));
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert!(left.len() == 3 && headers[CACHE_CONTROL] == "no-store", "{left:?}");
     }
 
     #[tokio::test]
