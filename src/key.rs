@@ -76,6 +76,21 @@ pub struct KeyParts<'a> {
     pub selecting: &'a [Selecting<'a>],
 }
 
+#[cfg(test)]
+impl KeyParts<'static> {
+    /// Those of a plain URL.
+    pub(crate) const PLAIN: Self = Self {
+        https: false,
+        authority: "a",
+        owner: &Owner::Public,
+        route: "r",
+        method: "GET",
+        path: "/",
+        query: None,
+        selecting: &[],
+    };
+}
+
 /// The key of a stored response.
 #[derive(Clone)]
 pub struct CacheKey {
@@ -518,16 +533,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_too_long_is_none() {
-        let parts = KeyParts {
-            https: false,
-            authority: "a",
-            owner: &Owner::Public,
-            route: "r",
-            method: "GET",
-            path: &"x".repeat(MAX_KEY_BYTES),
-            query: None,
-            selecting: &[],
-        };
+        let parts = KeyParts { path: &"x".repeat(MAX_KEY_BYTES), ..KeyParts::PLAIN };
         assert!(CacheKey::new(&parts).is_none());
     }
 }

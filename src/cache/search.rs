@@ -48,11 +48,12 @@ impl Cache {
     }
 
     /// A valid response that was stored for another query and by its own word answers this one: a request with these fields,
-    /// whose own answer `asked` would cover, and to which the route would give these tags.
+    /// whose own answer `asked` would cover, and to which the route would give these tags. They are asked for only where
+    /// something is found.
     pub fn equivalent(
         &self,
         asked: &Coverage<'_>,
-        tags: &[Arc<str>],
+        tags: impl Fn() -> Vec<Arc<str>>,
         request: &HeaderMap,
         now: Now,
     ) -> Option<Arc<StoredResponse>> {
@@ -68,7 +69,7 @@ impl Cache {
             };
             // It may be another response by now.
             let still = SearchRule::of(stored.field_all(&NO_VARY_SEARCH)).as_ref() == Some(rule);
-            (still && self.stands_purges_of(asked, tags, &stored)).then_some(stored)
+            (still && self.stands_purges_of(asked, &tags(), &stored)).then_some(stored)
         })
     }
 

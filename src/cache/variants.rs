@@ -132,7 +132,7 @@ fn is_same(a: &Bytes, b: &Bytes) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeyParts, Owner};
+    use crate::key::KeyParts;
     use crate::policy::Freshness;
     use crate::stored::Selectors;
 
@@ -143,16 +143,7 @@ mod tests {
     }
 
     fn place(value: &str) -> CacheKey {
-        let parts = KeyParts {
-            https: false,
-            authority: "a",
-            owner: &Owner::Public,
-            route: "r",
-            method: "GET",
-            path: "/",
-            query: None,
-            selecting: &[],
-        };
+        let parts = KeyParts { ..KeyParts::PLAIN };
         CacheKey::new(&parts).unwrap().variant(&[(ACCEPT_LANGUAGE, Some(value.as_bytes().to_vec()))]).unwrap()
     }
 

@@ -73,23 +73,14 @@ impl CacheKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyParts, Owner};
+    use super::super::KeyParts;
     use super::*;
     use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 
     #[test]
     fn a_url_without_its_query_is_the_same_for_all_its_queries_and_is_no_url() {
         let of = |query: Option<&str>, role: &[u8]| {
-            let parts = KeyParts {
-                https: false,
-                authority: "a",
-                owner: &Owner::Public,
-                route: "r",
-                method: "GET",
-                path: "/",
-                query,
-                selecting: &[("role", Some(role))],
-            };
+            let parts = KeyParts { query, selecting: &[("role", Some(role))], ..KeyParts::PLAIN };
             CacheKey::new(&parts).unwrap()
         };
         let without = of(None, b"x").without_query().unwrap();
@@ -108,16 +99,7 @@ mod tests {
 
     #[test]
     fn a_variant_with_another_value_is_the_variant_of_a_request_with_that_value() {
-        let parts = KeyParts {
-            https: false,
-            authority: "a",
-            owner: &Owner::Public,
-            route: "r",
-            method: "GET",
-            path: "/",
-            query: None,
-            selecting: &[("role", None)],
-        };
+        let parts = KeyParts { selecting: &[("role", None)], ..KeyParts::PLAIN };
         let key = CacheKey::new(&parts).unwrap();
         let of = |language: Option<&[u8]>| {
             key.variant(&[(ACCEPT, Some(b"x".to_vec())), (ACCEPT_LANGUAGE, language.map(<[u8]>::to_vec))])

@@ -30,7 +30,7 @@ impl<S: Inner> Proxy<S> {
             Some(own) => cache
                 .in_preferred_language(keyed.store, &keyed.key, own, headers, plan.now)
                 .filter(|stored| tags().iter().all(|tag| stored.selectors.tags.contains(tag))),
-            None => cache.equivalent(&keyed.coverage(), &tags(), headers, plan.now),
+            None => cache.equivalent(&keyed.coverage(), tags, headers, plan.now),
         }?;
         let (decision, reason) =
             decide(&plan.asked.wishes, Some((&stored.freshness, Validity::Valid)), plan.now);

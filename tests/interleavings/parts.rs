@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -11,7 +10,7 @@ use larder::http::Body;
 
 use crate::proxy::Slow;
 use crate::random::Random;
-use crate::support::{Got, World, get, settle, within};
+use crate::support::{Got, World, get};
 
 const CONFIG: &str = "
 tiers:
@@ -141,20 +140,8 @@ async fn run(seed: u64) -> usize {
     let library = Library { random: Random::new(seed), path, lies, version, acknowledged };
     let application = library.clone();
     let world = World::new(CONFIG, move |request| application.clone().answer(request));
-    let clients: Vec<_> = (0..40).map(|_| tokio::spawn(client(world.clone(), library.clone()))).collect();
-    for handle in clients {
-        library.random.pause(10).await;
-        match library.random.below(8) {
-            0 => world.clock.advance(Duration::from_secs(6)),
-            1 => handle.abort(),
-            _ => {}
-        }
-        if let Ok(Some(fault)) = within(handle).await {
-            panic!("seed {seed}: {fault}");
-        }
-    }
-    settle().await;
-    assert_eq!(world.proxy.shared().cache().fills_in_flight(), 0, "seed {seed}: a slot is left over");
+    let clients = || client(world.clone(), library.clone());
+    crate::see_through(seed, &world, &library.random, (40, 8), clients).await;
     world.seen().iter().filter(|seen| seen.header("if-range").is_some()).count()
 }
 

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -14,7 +13,7 @@ use larder::error::BoxError;
 use larder::http::Body;
 
 use crate::random::Random;
-use crate::support::{Got, World, get, settle, within};
+use crate::support::{Got, World, get};
 
 const CONFIG: &str = "
 tiers:
@@ -144,20 +143,8 @@ async fn run(seed: u64) {
     let shop = Shop { random: Random::new(seed), path, version, acknowledged, time };
     let application = shop.clone();
     let world = World::new(CONFIG, move |request| application.clone().answer(request));
-    let clients: Vec<_> = (0..30).map(|_| tokio::spawn(client(world.clone(), shop.clone()))).collect();
-    for handle in clients {
-        shop.random.pause(10).await;
-        match shop.random.below(6) {
-            0 => world.clock.advance(Duration::from_secs(6)),
-            1 => handle.abort(),
-            _ => {}
-        }
-        if let Ok(Some(fault)) = within(handle).await {
-            panic!("seed {seed}: {fault}");
-        }
-    }
-    settle().await;
-    assert_eq!(world.proxy.shared().cache().fills_in_flight(), 0, "seed {seed}: a slot is left over");
+    let clients = || client(world.clone(), shop.clone());
+    crate::see_through(seed, &world, &shop.random, (30, 6), clients).await;
 }
 
 #[test]

@@ -35,8 +35,37 @@ fn numbered(rule: impl Fn(&str) -> &'static str + Send + Sync + 'static) -> Orig
     })
 }
 
+/// An origin that answers with the query, to every query in the same way by its own word; `a=1` waits at the gate.
+fn gated() -> (Origin, Gate) {
+    let gate = Gate::closed();
+    let at_the_gate = gate.clone();
+    let origin = Origin::start(move |request: Request<Bytes>| {
+        let gate = at_the_gate.clone();
+        async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            if query == "a=1" {
+                gate.pass().await;
+            }
+            Reply::ok(query).header("cache-control", "max-age=600").header("no-vary-search", "params")
+        }
+    });
+    (origin, gate)
+}
+
 async fn larder(origin: &Origin) -> InProcess {
     InProcess::start(YAML, origin, NOON).await
+}
+
+/// Larder, and its cache.
+async fn with_cache(yaml: &str, origin: &Origin) -> (InProcess, Cache) {
+    let mut handle = None;
+    let over = |stores: &[Arc<larder::config::Store>], clock| {
+        let cache = Cache::new(stores, clock);
+        handle = Some(cache.clone());
+        cache
+    };
+    let larder = InProcess::start_over(yaml, origin, NOON, &[], over).await;
+    (larder, handle.unwrap())
 }
 
 fn told(answer: &Answer) -> (&str, &str) {
@@ -136,18 +165,7 @@ async fn f2_a_purge_of_either_url_covers_what_is_found_for_it() {
 
 #[tokio::test]
 async fn f2_a_purge_of_the_url_that_is_asked_for_covers_a_fill_of_another_that_was_under_way() {
-    let gate = Gate::closed();
-    let at_the_gate = gate.clone();
-    let origin = Origin::start(move |request: Request<Bytes>| {
-        let gate = at_the_gate.clone();
-        async move {
-            let query = request.uri().query().unwrap_or_default().to_owned();
-            if query == "a=1" {
-                gate.pass().await;
-            }
-            Reply::ok(query).header("cache-control", "max-age=600").header("no-vary-search", "params")
-        }
-    });
+    let (origin, gate) = gated();
     let larder = larder(&origin).await;
     let filling = tokio::spawn(larder.get("/own/p?a=1").send());
     gate.arrived(1).await;
@@ -163,14 +181,7 @@ async fn f2_a_purge_of_the_url_that_is_asked_for_covers_a_fill_of_another_that_w
 #[tokio::test]
 async fn f2_a_purge_still_covers_what_is_asked_for_when_its_row_was_swept_away() {
     let origin = numbered(|_| "params");
-    let mut handle = None;
-    let over = |stores: &[Arc<larder::config::Store>], clock| {
-        let cache = Cache::new(stores, clock);
-        handle = Some(cache.clone());
-        cache
-    };
-    let larder = InProcess::start_over(YAML, &origin, NOON, &[], over).await;
-    let cache = handle.unwrap();
+    let (larder, cache) = with_cache(YAML, &origin).await;
     assert_eq!(told(&larder.ask("/own/p?a=1", &[]).await), ("MISS", "0"));
     assert!(larder.post("/own/p?a=2").send().await.status.is_success());
     assert!(cache.sweep(cache.clock().now()).floor > 0);
@@ -182,18 +193,7 @@ async fn f2_a_purge_still_covers_what_is_asked_for_when_its_row_was_swept_away()
 
 #[tokio::test]
 async fn f2_an_older_answer_does_not_take_the_place_of_a_newer_one_for_other_queries() {
-    let gate = Gate::closed();
-    let at_the_gate = gate.clone();
-    let origin = Origin::start(move |request: Request<Bytes>| {
-        let gate = at_the_gate.clone();
-        async move {
-            let query = request.uri().query().unwrap_or_default().to_owned();
-            if query == "a=1" {
-                gate.pass().await;
-            }
-            Reply::ok(query).header("cache-control", "max-age=600").header("no-vary-search", "params")
-        }
-    });
+    let (origin, gate) = gated();
     let larder = larder(&origin).await;
     let older = tokio::spawn(larder.get("/own/p?a=1").send());
     gate.arrived(1).await;
@@ -277,14 +277,7 @@ async fn f2_a_purge_of_a_tag_that_the_route_gives_to_what_is_asked_for_covers_wh
         "  - { name: tagged, path: '/tagged/{*rest}', tier: usual, share: public, tags: ['item:{query.a}'] }\n  - { name: own,",
     );
     let origin = numbered(|_| "params");
-    let mut handle = None;
-    let over = |stores: &[Arc<larder::config::Store>], clock| {
-        let cache = Cache::new(stores, clock);
-        handle = Some(cache.clone());
-        cache
-    };
-    let larder = InProcess::start_over(&yaml, &origin, NOON, &[], over).await;
-    let cache = handle.unwrap();
+    let (larder, cache) = with_cache(&yaml, &origin).await;
     assert_eq!(told(&larder.ask("/tagged/p?a=1", &[]).await), ("MISS", "0"));
     assert_eq!(told(&larder.ask("/tagged/p?a=2", &[]).await), ("HIT", "0"));
     cache.purge(&[Selector::Tag("item:2".into())], &Where::All);
