@@ -101,6 +101,8 @@ pub struct Selectors {
 /// A complete response of an origin.
 #[derive(Debug)]
 pub struct StoredResponse {
+    /// No other one of this process has it.
+    id: u64,
     /// The status.
     pub status: StatusCode,
     /// The fields, without connection-specific ones and without what Larder sets itself.
@@ -146,7 +148,9 @@ impl StoredResponse {
         wall_ms: u64,
     ) -> Self {
         let (fields, aside) = packed(headers);
+        static MADE: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: MADE.fetch_add(1, Ordering::Relaxed),
             status,
             fields,
             aside,
@@ -159,6 +163,11 @@ impl StoredResponse {
             valid_at: AtomicU64::new(begun_at),
             stored_wall_ms: wall_ms,
         }
+    }
+
+    /// Its number, which no other stored response of this process has.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The first value of a field.

@@ -38,7 +38,8 @@ fn parts(peer: &str, target: &str, fields: &[(&str, &str)]) -> Parts {
 
 fn run(parts: &mut Parts) -> Result<Sanitized, Error> {
     let trusted: [IpNet; 2] = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-    sanitize(parts, &trusted, &[HeaderName::from_static("x-tenant-id")], &limits())
+    let peer = parts.extensions.get::<Peer>().copied();
+    sanitize(parts, peer, &trusted, &[HeaderName::from_static("x-tenant-id")], &limits())
 }
 
 const STRANGER: &str = "6.6.6.6";

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use larder::config::{Limits, Listener, Origin, Tls};
-use larder::http::{Body, Peer};
+use larder::http::Body;
 use larder::server::Server;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -31,7 +31,7 @@ fn describe() -> impl tower_service::Service<
 + Send
 + 'static {
     tower::service_fn(|request: Request<Body>| async move {
-        let tls = request.extensions().get::<Peer>().unwrap().tls;
+        let tls = request.body().peer().unwrap().tls;
         let (parts, body) = request.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes().len();
         let text = format!("{:?} {} tls={tls} bytes={bytes}", parts.version, parts.uri.path());

@@ -13,12 +13,14 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
 use crate::control::{AdminService, WithHooks, WithVerbs, timed_purges};
-use crate::server::Server;
+use crate::server::{Server, Workers};
 
 /// Serves `config` until SIGTERM or SIGINT, then lets requests in flight end.
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     start_diagnostics();
-    runtime()?.block_on(serve(Arc::new(config)))
+    // Connections have threads of their own; what is left for this one is accepting, the admin listener and the sweeping.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(Arc::new(config)))
 }
 
 /// A runtime with a worker per core.
@@ -42,7 +44,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let proxy = app::proxy(&config, Clock::system(), std::io::stdout())?;
     let shared = proxy.shared().clone();
     let doors = WithHooks::new(shared.clone(), WithVerbs::new(proxy))?;
-    let server = Server::bind(&config.listen, config.limits)?;
+    let server = Server::bind(&config.listen, config.limits)?.on(Workers::per_core()?);
     let admin = match &config.admin {
         Some(admin) => Some(Server::bind(&[Listener { addr: admin.listen, tls: None }], config.limits)?),
         None => None,

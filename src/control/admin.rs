@@ -18,7 +18,7 @@ use super::purging::{self, How};
 use super::receipts::json;
 use super::token::{may_look, may_purge};
 use crate::error::{Error, ErrorKind};
-use crate::http::{Body, Peer};
+use crate::http::Body;
 use crate::proxy::audit::{self, Asker};
 use crate::proxy::{Shared, rescue};
 
@@ -37,7 +37,7 @@ impl AdminService {
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let from = request.extensions().get::<Peer>().map(Peer::ip);
+        let from = request.body().peer().map(|peer| peer.ip());
         let mut asker = Asker { who: None, from, way: "admin" };
         let what = format!("{} {}", request.method(), request.uri().path());
         self.routed(&mut asker, request).await.unwrap_or_else(|error| {

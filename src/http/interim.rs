@@ -22,9 +22,10 @@ const MOST_BYTES: usize = 64 * 1024;
 
 /// Says non-final responses to the client of one request, before its final response.
 ///
-/// [`Server`](crate::server::Server) puts one into the extensions of each HTTP/1.1 request, and Larder's origin client
-/// passes through it what an application on HTTP/1.1 says. An application inside the same process, behind a
-/// [`CacheLayer`](crate::layer::CacheLayer), takes it out of the extensions of the requests that reach it.
+/// The body of each HTTP/1.1 request that [`Server`](crate::server::Server) serves gives one
+/// ([`Body::interim`](super::Body::interim)), and Larder's origin client passes through it what an application on HTTP/1.1
+/// says. An application inside the same process, behind a [`CacheLayer`](crate::layer::CacheLayer), takes it out of the
+/// extensions of the requests that reach it.
 ///
 /// Nothing of what is said is stored, and nothing is added to the final response. Clients may miss it: those of HTTP/1.0
 /// and HTTP/2 have no handle, and for one that does not read, so many as 16 wait.
@@ -102,6 +103,16 @@ impl Line {
         Answering(Interim { line: self, request })
     }
 
+    /// The number of the request that is being answered; an even one where none is.
+    pub(crate) fn request(&self) -> u64 {
+        self.request.load(Ordering::Relaxed)
+    }
+
+    /// What says non-final responses for the request of this number; `None` where that is the number of none.
+    pub(crate) fn handle(self: Arc<Self>, request: u64) -> Option<Interim> {
+        (request % 2 == 1).then_some(Interim { line: self, request })
+    }
+
     /// Lets one wait, if the request is still being answered and there is room. Gives who is to be woken.
     fn push(&self, request: u64, head: &[u8]) -> Option<Waker> {
         let mut queue = self.queue();
@@ -158,7 +169,8 @@ impl Line {
 pub(crate) struct Answering(Interim);
 
 impl Answering {
-    pub(crate) fn handle(&self) -> Interim {
+    #[cfg(test)]
+    fn handle(&self) -> Interim {
         self.0.clone()
     }
 

@@ -1,8 +1,13 @@
 //! Who is at the other end of the connection that a request came on.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-/// The other end of a client's connection; the server puts one into the extensions of each request.
+use super::interim::Line;
+
+/// The other end of a client's connection. The requests that [`Server`](crate::server::Server) serves tell it by
+/// [`Body::peer`](super::Body::peer); where Larder is a layer behind another server, that server may put one into the
+/// extensions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// The address that the connection came from: the client, or a proxy in front of Larder.
@@ -16,4 +21,12 @@ impl Peer {
     pub fn ip(&self) -> IpAddr {
         self.addr.ip().to_canonical()
     }
+}
+
+/// A client's connection, as its requests know it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: Peer,
+    /// HTTP/1 only.
+    pub(crate) line: Option<Arc<Line>>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::respond::Verdict;
+use super::verdict::Verdict;
 use crate::config::Log;
 
 /// What is told of one request.
@@ -67,6 +67,11 @@ impl AccessLog {
     /// No log.
     pub fn off() -> Self {
         Self { sender: None, every: 0, seen: AtomicU64::new(0), dropped: Arc::default() }
+    }
+
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        self.sender.is_some()
     }
 
     /// Whether a request with this status is told of. Errors always are.

@@ -54,10 +54,10 @@ impl<S: Inner> Proxy<S> {
     pub async fn explain(&self, request: Request<Body>) -> Result<Explanation, Error> {
         let arrived = self.shared.now();
         let (mut parts, body) = request.into_parts();
-        let (about, route) = self.routed(&mut parts)?;
+        let (about, route) = self.routed(&mut parts, &body)?;
         let who = self.shared.identified(&parts, about.host()).await?;
         who.losers.strip(&mut parts);
-        let visit = Visit { parts, body, about, route, who, arrived, waited: true };
+        let visit = Visit { parts, body, about, route: route.clone(), who, arrived, waited: true };
         let plan = if visit.parts.method.is_safe() {
             self.plan(&visit)
         } else {

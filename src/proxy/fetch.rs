@@ -18,8 +18,9 @@ use super::plan::Plan;
 use super::ranged::{self, Trimmed};
 use super::receive::content_length;
 use super::rescue::rescue;
-use super::respond::{Source, Verdict, XCache, is_unchanged, unchanged};
+use super::respond::{is_unchanged, unchanged};
 use super::shared::Inner;
+use super::verdict::{Source, Verdict, XCache};
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use crate::cache::{Attach, Fill, Kept, Outcome, SharedHead, Want, variant_key};
@@ -256,7 +257,7 @@ impl<S: Inner> Proxy<S> {
             _ => Some(StatusCode::NOT_MODIFIED),
         };
         let mut response =
-            self.serve(&errand.visit, &errand.plan, &kept.response, &verdict, self.shared.now());
+            self.serve(&errand.visit, errand.plan.range, &kept.response, &verdict, self.shared.now());
         self.add_own_fields(errand, private, &mut response);
         Ok(response)
     }
@@ -329,7 +330,7 @@ impl<S: Inner> Proxy<S> {
         if let Validity::StaleSince(since) = validity {
             verdict.stale_since = Some(since);
         }
-        Some(self.serve(&errand.visit, &errand.plan, old, &verdict, now))
+        Some(self.serve(&errand.visit, errand.plan.range, old, &verdict, now))
     }
 }
 

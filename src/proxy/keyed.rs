@@ -68,20 +68,47 @@ impl Keyed {
     }
 }
 
+/// The key of a request, and what of its making a fill needs again.
+pub(super) struct Probe<'a> {
+    /// The key.
+    pub(super) key: CacheKey,
+    owner: Owner,
+    query: Option<Cow<'a, str>>,
+    language: Option<String>,
+    ends: Option<Duration>,
+}
+
+impl Probe<'_> {
+    /// With all that a fill needs.
+    pub(super) fn kept(self, route: &Arc<Route>, caching: &Caching, authority: &str, parts: &Parts) -> Keyed {
+        let Self { key, owner, query, language, ends } = self;
+        Keyed {
+            key,
+            route: route.clone(),
+            store: caching.tier.store,
+            owner,
+            authority: authority.to_owned(),
+            target: target(parts.uri.path(), query.as_deref()),
+            query: query.map(Cow::into_owned),
+            language,
+            ends,
+        }
+    }
+}
+
 /// Makes the key of a request, or says why it has none.
-pub(super) fn keyed(
+pub(super) fn probe<'a>(
     https: bool,
     authority: &str,
     route: &Arc<Route>,
     caching: &Caching,
     identity: &Identity,
-    parts: &Parts,
+    parts: &'a Parts,
     now: Now,
-) -> Result<Keyed, Reason> {
+) -> Result<Probe<'a>, Reason> {
     let owner = owner(caching.share, identity).ok_or(Reason::NoIdentity)?;
     let path = parts.uri.path();
     let query = keyed_query(caching, parts.uri.query());
-    let target = target(path, query.as_deref());
     let Selected { selecting, language, ends } = selected(route, caching, identity, parts, now);
     let custom = caching.key.is_some();
     let pairs: Vec<_> = selecting.0.iter().map(|(n, v)| (*n, v.as_deref())).collect();
@@ -98,17 +125,7 @@ pub(super) fn keyed(
         selecting: &pairs,
     })
     .ok_or(Reason::KeyTooLong)?;
-    Ok(Keyed {
-        key,
-        route: route.clone(),
-        store: caching.tier.store,
-        owner,
-        authority: authority.to_owned(),
-        query,
-        target,
-        language,
-        ends,
-    })
+    Ok(Probe { key, owner, query, language, ends })
 }
 
 /// What selects besides owner and URL, and what follows from it for the fill.
@@ -206,7 +223,7 @@ impl Selecting {
 }
 
 /// The query as it is keyed and forwarded. On tiers with a `ttl` it is sorted by name, stable for repeated names.
-pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
+pub fn keyed_query<'a>(caching: &Caching, query: Option<&'a str>) -> Option<Cow<'a, str>> {
     let query = query?;
     let by_origin = caching.tier.ttl == Ttl::Origin;
     let named = caching.key.as_ref().map(query_names);
@@ -220,9 +237,12 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
         // Where nothing is dropped, not a byte is changed. Where all is, there is no query, as if none had been sent: the
         // same response, and the same to a purge of its URL.
         return match query::without(query, |name| !keep(name)) {
-            Some(kept) => (!kept.is_empty()).then_some(kept),
-            None => Some(query.to_owned()),
+            Some(kept) => (!kept.is_empty()).then_some(Cow::Owned(kept)),
+            None => Some(Cow::Borrowed(query)),
         };
+    }
+    if is_in_form(query, keep) {
+        return Some(Cow::Borrowed(query));
     }
     let mut kept: Vec<_> = query::pairs(query).filter(|pair| keep(pair.name)).collect();
     // By the decoded name: two spellings of one name are one name, whose values keep their order.
@@ -230,7 +250,19 @@ pub fn keyed_query(caching: &Caching, query: Option<&str>) -> Option<String> {
         query::decode(pair.name).map_or_else(|| pair.name.to_owned(), Cow::into_owned)
     });
     let raw: Vec<&str> = kept.iter().map(|pair| pair.raw).collect();
-    (!raw.is_empty()).then(|| raw.join("&"))
+    (!raw.is_empty()).then(|| Cow::Owned(raw.join("&")))
+}
+
+/// Whether a query is already what it would become: every parameter is kept, none is empty, no name is escaped, and the names
+/// are in order.
+fn is_in_form(query: &str, keep: impl Fn(&str) -> bool) -> bool {
+    let (mut last, mut length) = ("", 0);
+    let fine = query::pairs(query).all(|pair| {
+        let ordered = last <= pair.name;
+        (last, length) = (pair.name, length + pair.raw.len() + 1);
+        ordered && !pair.name.bytes().any(|b| matches!(b, b'%' | b'+')) && keep(pair.name)
+    });
+    fine && length == query.len() + 1
 }
 
 fn query_names(template: &Template) -> Vec<&str> {
@@ -247,8 +279,14 @@ pub(super) fn is_bust(caching: &Caching, encoded_name: &str) -> bool {
 }
 
 fn rule_keeps(rule: &QueryRule, name: &str) -> bool {
+    let first = name.as_bytes().first();
     let listed = |names: &[String]| {
-        names.iter().any(|listed| match listed.strip_suffix('*') {
+        // Nearly all of them begin otherwise, which is seen by one byte.
+        let mut alike = names.iter().filter(|listed| {
+            let begins = listed.as_bytes().first();
+            begins == first || begins == Some(&b'*')
+        });
+        alike.any(|listed| match listed.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => listed == name,
         })

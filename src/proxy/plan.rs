@@ -1,19 +1,20 @@
 //! Whether the cache has a part in a request, and which: the step between identify and lookup.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use http::header::IF_RANGE;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as HttpBody;
 
-use super::keyed::{Keyed, keyed};
-use super::respond::{Source, Verdict, XCache};
+use super::keyed::{Keyed, Probe, probe};
 use super::shared::Inner;
+use super::verdict::{Source, Verdict, XCache};
 use super::visit::{Proxy, Visit};
 use super::wishes::{Asked, allowed, asked};
 use crate::clock::Now;
-use crate::config::{Allow, Caching, OnlyIf};
-use crate::http::query;
+use crate::config::{Allow, Caching, OnlyIf, Route};
+use crate::http::{Present, query};
 use crate::key::CacheKey;
 use crate::policy::Reason;
 use crate::policy::ranges::{self, Asked as AskedRange, Span};
@@ -39,6 +40,31 @@ pub(super) struct NoPlan {
     pub(super) denied: Option<Reason>,
 }
 
+/// A request that may be answered from the cache, as far as a look-up needs to know it.
+pub(super) struct Glance<'a> {
+    caching: &'a Arc<Caching>,
+    pub(super) probe: Probe<'a>,
+    pub(super) asked: Asked,
+    /// As in [`Plan`].
+    pub(super) range: AskedRange,
+    /// As in [`Plan`].
+    pub(super) now: Now,
+}
+
+impl Glance<'_> {
+    /// The number of the store.
+    pub(super) fn store(&self) -> usize {
+        self.caching.tier.store
+    }
+
+    /// All that a fill needs.
+    pub(super) fn kept<R: Borrow<Arc<Route>>>(self, visit: &Visit<R>) -> Plan {
+        let Self { caching, probe, asked, range, now } = self;
+        let keyed = Arc::new(probe.kept(visit.route(), caching, visit.about.authority(), &visit.parts));
+        Plan { caching: caching.clone(), keyed, asked, range, span: None, now }
+    }
+}
+
 impl Plan {
     /// A verdict on this request.
     pub(super) fn verdict(&self, x_cache: XCache, reason: Reason, source: Source) -> Verdict {
@@ -60,38 +86,37 @@ impl Plan {
 
 impl<S: Inner> Proxy<S> {
     /// Whether the cache has a part in this request; if not, why.
-    pub(super) fn plan(&self, visit: &Visit) -> Result<Plan, NoPlan> {
+    pub(super) fn plan<R: Borrow<Arc<Route>>>(&self, visit: &Visit<R>) -> Result<Plan, NoPlan> {
+        self.glance(visit).map(|glance| glance.kept(visit))
+    }
+
+    /// The same, as far as a look-up needs it.
+    pub(super) fn glance<'a, R: Borrow<Arc<Route>>>(
+        &self,
+        visit: &'a Visit<R>,
+    ) -> Result<Glance<'a>, NoPlan> {
         let plain = |reason| NoPlan { reason, denied: None };
-        let caching = visit.route.caching.as_ref().ok_or(plain(Reason::NoTier))?;
+        let caching = visit.route().caching.as_ref().ok_or(plain(Reason::NoTier))?;
         if let Some(reason) = not_for_the_cache(visit, caching) {
             return Err(plain(reason));
         }
-        let about = &visit.about;
+        let (about, parts, identity) = (&visit.about, &visit.parts, &visit.who.identity);
         // Identifying may have taken its time.
         let now = if visit.waited { self.shared.now() } else { visit.arrived };
-        let keyed = keyed(
-            about.https,
-            about.authority(),
-            &visit.route,
-            caching,
-            &visit.who.identity,
-            &visit.parts,
-            now,
-        )
-        .map_err(plain)?;
-        let budget = &self.shared.budget;
-        let asked = asked(&visit.parts, caching, &visit.who.identity, &keyed.key, budget, now);
+        let probe = probe(about.https, about.authority(), visit.route(), caching, identity, parts, now);
+        let probe = probe.map_err(plain)?;
+        let asked = asked(parts, about.present, caching, identity, &probe.key, &self.shared.budget, now);
         if asked.bypass {
             return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
         }
-        let get = visit.parts.method == Method::GET;
-        let range = if get { ranges::asked(&visit.parts.headers, now) } else { AskedRange::Whole };
-        Ok(Plan { caching: caching.clone(), keyed: Arc::new(keyed), asked, range, span: None, now })
+        let may_have_range = parts.method == Method::GET && about.present.has(Present::RANGE);
+        let range = if may_have_range { ranges::asked(&parts.headers, now) } else { AskedRange::Whole };
+        Ok(Glance { caching, probe, asked, range, now })
     }
 }
 
 /// Why a request of a cached route has nothing to do with the cache.
-fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
+fn not_for_the_cache<R>(visit: &Visit<R>, caching: &Caching) -> Option<Reason> {
     let parts = &visit.parts;
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Some(Reason::Method);
@@ -109,7 +134,7 @@ fn not_for_the_cache(visit: &Visit, caching: &Caching) -> Option<Reason> {
 }
 
 /// Whether the route's condition on the request holds.
-pub(super) fn holds(only_if: &OnlyIf, visit: &Visit) -> bool {
+pub(super) fn holds<R>(only_if: &OnlyIf, visit: &Visit<R>) -> bool {
     let role = only_if.role.is_empty() || allowed(&Allow::Roles(only_if.role.clone()), &visit.who.identity);
     let one_of = |wanted: &[String], values: &mut dyn Iterator<Item = String>| {
         let mut values = values.peekable();

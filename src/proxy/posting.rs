@@ -10,7 +10,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::fill::{FillTask, Job, Posted};
-use super::keyed::{is_bust, keyed};
+use super::keyed::{is_bust, probe};
 use super::origin_request::CONDITIONAL;
 use super::plan::{Plan, holds};
 use super::shared::Inner;
@@ -58,7 +58,8 @@ impl<S: Inner> Proxy<S> {
             return None;
         }
         let (authority, who, now) = (about.authority(), &visit.who.identity, self.shared.now());
-        let keyed = keyed(about.https, authority, &visit.route, caching, who, parts, now).ok()?;
+        let probe = probe(about.https, authority, &visit.route, caching, who, parts, now).ok()?;
+        let keyed = probe.kept(&visit.route, caching, authority, parts);
         let since = self.shared.cache.current(keyed.coverage().stripe());
         let plan = Plan {
             caching: caching.clone(),

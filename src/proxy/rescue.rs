@@ -3,7 +3,7 @@
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
 
-use super::respond::{Source, Verdict, XCache};
+use super::verdict::{Source, Verdict, XCache};
 use crate::error::{Error, ErrorKind, Side};
 use crate::http::Body;
 use crate::policy::Reason;

@@ -3,6 +3,7 @@
 //! What can be answered at once (a hit) is answered without a task, a box or a wait; everything else goes on in a
 //! boxed future.
 
+use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,17 +17,20 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::identify::{Identified, Step};
-use super::plan::{NoPlan, Plan};
+use super::plan::{Glance, NoPlan, Plan};
 use super::ranged::answers;
-use super::respond::{Source, XCache, meets};
+use super::respond::meets;
 use super::sanitize::Sanitized;
 use super::shared::Inner;
 use super::told::Told;
+use super::verdict::{Source, Verdict, XCache};
 use super::visit::{Proxy, Visit};
+use super::wishes::Asked as Wanted;
 use crate::cache::Lookup;
+use crate::clock::Now;
 use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::http::Body;
+use crate::http::{Body, Peer, Present};
 use crate::key::CacheKey;
 use crate::policy::ranges::Asked;
 use crate::policy::{Decision, Reason, Validity, decide, validation};
@@ -85,30 +89,34 @@ where
     }
 }
 
-/// What becomes of a request with `If-Match` or `If-Unmodified-Since`: a fresh stored 200 that meets the condition answers
-/// it, everything else is the origin's to say (RFC 9111 section 4.3.2).
-fn with_precondition(
-    visit: &Visit,
-    plan: &Plan,
-    decision: Decision,
-    reason: Reason,
-    stored: Option<&StoredResponse>,
+/// Decides. A request with `If-Match` or `If-Unmodified-Since` is answered by a fresh stored 200 that meets the condition;
+/// everything else is the origin's to say (RFC 9111 section 4.3.2).
+fn judge<R>(
+    visit: &Visit<R>,
+    asked: &Wanted,
+    found: Option<(&StoredResponse, Validity)>,
+    now: Now,
 ) -> (Decision, Reason) {
+    let judged = found.map(|(stored, validity)| (&stored.freshness, validity));
+    let (decision, reason) = decide(&asked.wishes, judged, now);
+    let (present, headers) = (visit.about.present, &visit.parts.headers);
+    if !present.has(Present::PRECONDITION) || !validation::is_for_the_origin(headers) {
+        return (decision, reason);
+    }
     match decision {
         Decision::Unsatisfiable => (decision, reason),
-        Decision::Serve if stored.is_some_and(|stored| meets(&visit.parts.headers, stored, plan.now)) => {
-            (decision, reason)
-        }
-        _ if plan.asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
+        Decision::Serve if found.is_some_and(|(stored, _)| meets(headers, stored, now)) => (decision, reason),
+        _ if asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
         _ => (Decision::Pass, Reason::Precondition),
     }
 }
 
 impl<S: Inner> Proxy<S> {
     /// Sanitize, route.
-    pub(super) fn routed(&self, parts: &mut Parts) -> Result<(Sanitized, Arc<Route>), Error> {
-        let about = self.shared.sanitized(parts)?;
-        let route = self.shared.router.find(about.host(), parts.uri.path(), &parts.method).cloned();
+    pub(super) fn routed(&self, parts: &mut Parts, body: &Body) -> Result<(Sanitized, &Arc<Route>), Error> {
+        let peer = body.peer().or_else(|| parts.extensions.get::<Peer>().copied());
+        let about = self.shared.sanitized(parts, peer)?;
+        let route = self.shared.router.find(about.host(), parts.uri.path(), &parts.method);
         let none = || Error::new(ErrorKind::NoRoute, "no route of the configuration matches this request");
         Ok((about, route.ok_or_else(none)?))
     }
@@ -117,7 +125,7 @@ impl<S: Inner> Proxy<S> {
     fn enter(&self, request: Request<Body>) -> Flow {
         let arrived = self.shared.now();
         let (mut parts, body) = request.into_parts();
-        let (about, route) = match self.routed(&mut parts) {
+        let (about, route) = match self.routed(&mut parts, &body) {
             Ok(routed) => routed,
             Err(error) => return Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
         };
@@ -130,7 +138,7 @@ impl<S: Inner> Proxy<S> {
                 Flow::Now(self.refused(&Told::of(&visit.parts, arrived), &error))
             }
             Step::Later(future) => {
-                let visit = visit(Identified::default());
+                let visit = visit(Identified::default()).kept();
                 let proxy = self.clone();
                 Flow::Later(Box::pin(async move {
                     match future.await {
@@ -146,20 +154,54 @@ impl<S: Inner> Proxy<S> {
     }
 
     /// Key, lookup, decide.
-    fn identified(&self, mut visit: Visit) -> Flow {
+    fn identified<R: Borrow<Arc<Route>>>(&self, mut visit: Visit<R>) -> Flow {
         visit.who.losers.strip(&mut visit.parts);
         if !visit.parts.method.is_safe() {
+            let visit = visit.kept();
             return self.later(|proxy| proxy.write(visit));
         }
-        let mut plan = match self.plan(&visit) {
-            Ok(plan) => plan,
+        let glance = match self.glance(&visit) {
+            Ok(glance) => glance,
             Err(NoPlan { reason, denied }) => {
+                let visit = visit.kept();
                 return self.later(move |proxy| proxy.pass(visit, reason, denied));
             }
         };
+        let (lookup, variant) =
+            self.shared.cache.lookup(glance.store(), &glance.probe.key, &visit.parts.headers, glance.now);
+        if let Lookup::Found(stored, Validity::Valid) = &lookup
+            && let Some(response) = self.hit(&visit, &glance, stored)
+        {
+            return Flow::Now(response);
+        }
+        let plan = glance.kept(&visit);
+        self.looked_up(visit.kept(), plan, lookup, variant)
+    }
+
+    /// The answer, where what is stored is valid and may be served as it is. Nothing here outlives the request, and nothing is
+    /// counted or copied that only a fill needs.
+    fn hit<R: Borrow<Arc<Route>>>(
+        &self,
+        visit: &Visit<R>,
+        glance: &Glance<'_>,
+        stored: &StoredResponse,
+    ) -> Option<Response<Body>> {
+        let judged = Some((stored, Validity::Valid));
+        let (decision, reason) = judge(visit, &glance.asked, judged, glance.now);
+        let verdict = || {
+            let mut verdict = Verdict::new(XCache::Hit, reason, Source::Memory);
+            verdict.also = glance.asked.denied;
+            verdict.show_key = glance.asked.show_key;
+            let told = verdict.show_key || self.shared.log.is_on();
+            verdict.key = told.then(|| glance.probe.key.clone());
+            verdict
+        };
+        (decision == Decision::Serve).then(|| self.serve(visit, glance.range, stored, &verdict(), glance.now))
+    }
+
+    /// What becomes of a request that is no plain hit.
+    fn looked_up(&self, visit: Visit, mut plan: Plan, lookup: Lookup, variant: Option<CacheKey>) -> Flow {
         let now = plan.now;
-        let store = plan.caching.tier.store;
-        let (lookup, variant) = self.shared.cache.lookup(store, &plan.keyed.key, &visit.parts.headers, now);
         // The key under which a variant is filled on its own, once it is known that there are variants.
         let (mut found, mut absent) = match lookup {
             // Only for the few that are softly purged it matters who asks.
@@ -175,20 +217,14 @@ impl<S: Inner> Proxy<S> {
             && let Some((stored, reason)) = self.near(&visit, &plan, variant.as_ref())
         {
             let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-            return Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now));
+            return Flow::Now(self.serve(&visit, plan.range, &stored, &verdict, now));
         }
         if found.as_ref().is_none_or(|(_, validity)| *validity == Validity::Purged) {
             (found, absent) = self.part(&visit, &mut plan, variant.as_ref(), found, absent);
         }
-        let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
-        let (decision, reason) = decide(&plan.asked.wishes, judged, now);
+        let judged = found.as_ref().map(|(stored, validity)| (&**stored, *validity));
+        let (decision, reason) = judge(&visit, &plan.asked, judged, now);
         let reason = if reason == Reason::Absent { absent } else { reason };
-        let (decision, reason) = if validation::is_for_the_origin(&visit.parts.headers) {
-            let stored = found.as_ref().map(|(stored, _)| &**stored);
-            with_precondition(&visit, &plan, decision, reason, stored)
-        } else {
-            (decision, reason)
-        };
         self.decided(visit, plan, decision, reason, found, variant)
     }
 
@@ -237,14 +273,14 @@ impl<S: Inner> Proxy<S> {
         match (decision, found) {
             (Decision::Serve, Some((stored, _))) => {
                 let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
-                Flow::Now(self.serve(&visit, &plan, &stored, &verdict, now))
+                Flow::Now(self.serve(&visit, plan.range, &stored, &verdict, now))
             }
             (Decision::ServeStale { refresh }, Some((stored, validity))) => {
                 let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
                 if let Validity::StaleSince(since) = validity {
                     verdict.stale_since = Some(since);
                 }
-                let response = self.serve(&visit, &plan, &stored, &verdict, now);
+                let response = self.serve(&visit, plan.range, &stored, &verdict, now);
                 if refresh {
                     self.refresh(&visit, &plan, variant.as_ref());
                 }

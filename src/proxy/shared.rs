@@ -19,7 +19,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::config::{Config, Source};
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::http::Body;
+use crate::http::{Body, Peer};
 use crate::purge::Selector;
 
 /// What all requests share.
@@ -64,8 +64,14 @@ impl Shared {
     ///
     /// # Errors
     /// As [`sanitize`].
-    pub fn sanitized(&self, parts: &mut Parts) -> Result<Sanitized, Error> {
-        sanitize(parts, &self.config.identity.trusted_proxies, &self.identity_fields, &self.config.limits)
+    pub fn sanitized(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Sanitized, Error> {
+        sanitize(
+            parts,
+            peer,
+            &self.config.identity.trusted_proxies,
+            &self.identity_fields,
+            &self.config.limits,
+        )
     }
 
     /// Who a request is for.

@@ -1,20 +1,22 @@
 //! The last step of every way through the proxy: the answer gets its fields, and the log its line.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::access_log::Record;
-use super::plan::Plan;
 use super::rescue::rescue;
-use super::respond::{Verdict, from_stored};
+use super::respond::from_stored;
 use super::shared::Inner;
+use super::verdict::Verdict;
 use super::visit::{Proxy, Visit};
 use crate::clock::Now;
 use crate::config::Route;
 use crate::error::Error;
 use crate::http::Body;
+use crate::policy::ranges::Asked;
 use crate::stored::StoredResponse;
 
 /// What the log needs of a request that is gone.
@@ -39,25 +41,25 @@ impl Told {
 
 impl<S: Inner> Proxy<S> {
     /// Answers from a stored response.
-    pub(super) fn serve(
+    pub(super) fn serve<R: Borrow<Arc<Route>>>(
         &self,
-        visit: &Visit,
-        plan: &Plan,
+        visit: &Visit<R>,
+        range: Asked,
         stored: &StoredResponse,
         verdict: &Verdict,
         now: Now,
     ) -> Response<Body> {
-        let parts = &visit.parts;
-        let response = from_stored(&parts.method, &parts.headers, plan.range, stored, verdict, now);
+        let (parts, present) = (&visit.parts, visit.about.present);
+        let response = from_stored(&parts.method, &parts.headers, present, range, stored, verdict, now);
         if self.shared.log.wants(response.status()) {
             self.log(self.told(visit), response.status(), verdict);
         }
         response
     }
 
-    pub(super) fn told(&self, visit: &Visit) -> Told {
+    pub(super) fn told<R: Borrow<Arc<Route>>>(&self, visit: &Visit<R>) -> Told {
         let tenant = visit.who.identity.tenant.as_ref().map(|tenant| tenant.name.clone());
-        Told { route: Some(visit.route.clone()), tenant, ..Told::of(&visit.parts, visit.arrived) }
+        Told { route: Some(visit.route().clone()), tenant, ..Told::of(&visit.parts, visit.arrived) }
     }
 
     /// Answers with what the origin said.

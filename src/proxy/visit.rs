@@ -1,5 +1,6 @@
 //! The proxy, and a request on its way through it.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -44,19 +45,34 @@ impl<S: Inner> Proxy<S> {
     }
 }
 
-/// A request on its way: what the steps so far found out.
-pub(super) struct Visit {
+/// A request on its way: what the steps so far found out. Its route is borrowed from the router for as long as nothing waits:
+/// a count that all cores write to would cost more than the rest of the look-up.
+pub(super) struct Visit<R = Arc<Route>> {
     pub(super) parts: Parts,
     pub(super) body: Body,
     pub(super) about: Sanitized,
-    pub(super) route: Arc<Route>,
+    pub(super) route: R,
     pub(super) who: Identified,
     pub(super) arrived: Now,
     /// Whether identifying had to wait for somebody.
     pub(super) waited: bool,
 }
 
-impl Visit {
+impl<R: Borrow<Arc<Route>>> Visit<R> {
+    pub(super) fn route(&self) -> &Arc<Route> {
+        self.route.borrow()
+    }
+
+    /// The same for a future of its own. Who leads a fill, or is passed on, hears what the application says before its answer.
+    pub(super) fn kept(mut self) -> Visit {
+        if let Some(interim) = self.body.interim() {
+            self.parts.extensions.insert(interim);
+        }
+        let route = self.route().clone();
+        let Self { parts, body, about, who, arrived, waited, .. } = self;
+        Visit { parts, body, about, route, who, arrived, waited }
+    }
+
     /// Who causes the purges of this request, and reads fresh after them: the user, or whoever holds its credential.
     pub(super) fn causer(&self) -> Option<Causer> {
         let field = |name| self.parts.headers.get(name).map(HeaderValue::as_bytes);

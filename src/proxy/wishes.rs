@@ -10,7 +10,7 @@ use quick_cache::sync::Cache as QuickCache;
 use super::keyed::is_bust;
 use crate::clock::Now;
 use crate::config::{Allow, Bust, Caching, Ttl};
-use crate::http::query;
+use crate::http::{Present, query};
 use crate::identity::Identity;
 use crate::key::CacheKey;
 use crate::policy::decide::Wishes;
@@ -46,6 +46,7 @@ pub(super) fn allowed(allow: &Allow, identity: &Identity) -> bool {
 /// Reads what the request asks for; a granted bust is counted against its budget by `budget`.
 pub(super) fn asked(
     parts: &Parts,
+    present: Present,
     caching: &Caching,
     identity: &Identity,
     key: &CacheKey,
@@ -53,10 +54,10 @@ pub(super) fn asked(
     now: Now,
 ) -> Asked {
     let mut asked = Asked::default();
-    if caching.tier.ttl == Ttl::Origin {
+    if present.has(Present::DIRECTIVES) && caching.tier.ttl == Ttl::Origin {
         asked.wishes.directives = CacheControl::of_request(&parts.headers);
     }
-    if parts.headers.contains_key(CHOICE) {
+    if present.has(Present::CHOICE) && parts.headers.contains_key(CHOICE) {
         if allowed(&caching.choices, identity) {
             choices(&parts.headers, &mut asked);
         } else {

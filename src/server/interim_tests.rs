@@ -18,10 +18,9 @@ use tokio::task::yield_now;
 
 use super::framing::{Filter, Tap};
 use super::protocol::serve_http1;
-use super::request::About;
 use crate::config::Limits;
 use crate::error::BoxError;
-use crate::http::{Body, Interim, Peer};
+use crate::http::{Body, Peer};
 
 /// Numbers from a seed.
 #[derive(Clone)]
@@ -126,7 +125,7 @@ fn count(of: usize) -> usize {
 /// Says some non-final responses, now and then late or from elsewhere, and answers.
 async fn serve(mut request: Request<Body>, random: Random) -> Result<Response<Body>, Infallible> {
     let of = request.uri().path()[1..].to_owned();
-    let interim = request.extensions().get::<Interim>().unwrap().clone();
+    let interim = request.body().interim().unwrap();
     let count = count(of.parse().unwrap());
     let reads_before = usize::try_from(random.below(6)).unwrap();
     for number in 0..count {
@@ -177,11 +176,10 @@ async fn converse(seed: u64) -> String {
         drain: Duration::from_secs(1),
     };
     let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), tls: false };
-    let about = About { peer, limits, tap: None, interims: None };
     let tap = Tap::default();
-    let io = Filter::http1(Box::new(Rough(server, random.clone())) as _, b"", &limits, tap.clone());
+    let io = Filter::http1(Rough(server, random.clone()), b"", &limits, tap.clone());
     let service = tower::service_fn(move |request| serve(request, random.clone()));
-    let serving = tokio::spawn(serve_http1(io, tap, about, service));
+    let serving = tokio::spawn(serve_http1(io, tap, peer, limits, service));
     let (mut reading, mut writing) = tokio::io::split(client);
     let asking = tokio::spawn(async move {
         for of in 0..REQUESTS {

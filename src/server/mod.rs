@@ -11,6 +11,7 @@ mod patience;
 mod protocol;
 mod request;
 mod tls;
+mod workers;
 
 #[cfg(test)]
 mod interim_tests;
@@ -35,6 +36,7 @@ use crate::http::{Body, Peer};
 use connection::Stage;
 use held::Held;
 use protocol::Handler;
+pub use workers::Workers;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -49,6 +51,7 @@ pub struct Server {
     limits: config::Limits,
     permits: Arc<Semaphore>,
     total: u32,
+    workers: Option<Arc<Workers>>,
 }
 
 struct Listener {
@@ -65,7 +68,13 @@ impl Server {
         let listeners = listeners.iter().map(Listener::bind).collect::<io::Result<_>>()?;
         let total = u32::try_from(limits.connections.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let permits = Arc::new(Semaphore::new(total as usize));
-        Ok(Self { listeners, limits, permits, total })
+        Ok(Self { listeners, limits, permits, total, workers: None })
+    }
+
+    /// Serves the connections on these threads, and not on the runtime that [`Server::run`] is called on.
+    #[must_use]
+    pub fn on(self, workers: Workers) -> Self {
+        Self { workers: Some(Arc::new(workers)), ..self }
     }
 
     /// The addresses that were bound, in the order of the listeners.
@@ -74,8 +83,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready; then accepts no more, lets requests in flight end for as long as the limits
-    /// say, and returns. Each request carries a [`Peer`] among its extensions, and one of HTTP/1.1 an
-    /// [`Interim`](crate::http::Interim).
+    /// say, and returns. The body of each request tells the connection's [`Peer`], and for one of HTTP/1.1 what says
+    /// non-final responses ([`Interim`](crate::http::Interim)).
     pub async fn run<S, F>(self, service: S, shutdown: F)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -85,8 +94,12 @@ impl Server {
         let (stage, watched) = watch::channel(Stage::Serving);
         let loops: Vec<_> = (self.listeners.into_iter())
             .map(|listener| {
-                let room =
-                    Room { permits: Arc::clone(&self.permits), limits: self.limits, stage: watched.clone() };
+                let room = Room {
+                    permits: Arc::clone(&self.permits),
+                    limits: self.limits,
+                    stage: watched.clone(),
+                    workers: self.workers.clone(),
+                };
                 tokio::spawn(listener.accept(room, service.clone()))
             })
             .collect();
@@ -113,6 +126,7 @@ struct Room {
     permits: Arc<Semaphore>,
     limits: config::Limits,
     stage: watch::Receiver<Stage>,
+    workers: Option<Arc<Workers>>,
 }
 
 impl Listener {
@@ -151,9 +165,21 @@ impl Listener {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
         let peer = Peer { addr, tls: self.tls.is_some() };
-        let stream = Held::new(stream, permit);
-        let stage = room.stage.clone();
-        tokio::spawn(connection::serve(stream, self.tls.clone(), peer, room.limits, service, stage));
+        let (tls, limits, stage) = (self.tls.clone(), room.limits, room.stage.clone());
+        let stream = stream.into_std();
+        let serving = async move {
+            // From here on the stream belongs to the runtime that drives it.
+            match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => {
+                    connection::serve(Held::new(stream, permit), tls, peer, limits, service, stage).await;
+                }
+                Err(error) => tracing::warn!(%error, "a connection cannot be watched"),
+            }
+        };
+        match &room.workers {
+            Some(workers) => workers.spawn(serving),
+            None => drop(tokio::spawn(serving)),
+        }
     }
 }
 

@@ -5,12 +5,16 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,10 +25,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use super::framing::{Filter, Tap};
-use super::request::{About, answer};
+use super::held::Held;
+use super::request::{About, InTurn, answer};
 use crate::config::Limits;
 use crate::error::BoxError;
-use crate::http::Body;
+use crate::http::{Body, Connection, Peer};
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const PING: Duration = Duration::from_secs(20);
@@ -58,16 +63,72 @@ pub(super) trait Serving: Future<Output = hyper::Result<()>> + Send {
 }
 
 /// TCP or TLS.
-pub(super) type Stream = Box<dyn Bytes>;
+pub(super) enum Stream {
+    Tcp(Held<TcpStream>),
+    Tls(Box<TlsStream<Held<TcpStream>>>),
+}
 
-pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+/// Both are driven alike.
+macro_rules! either {
+    ($stream:expr, $io:ident => $call:expr) => {
+        match &mut *$stream {
+            Stream::Tcp($io) => {
+                let $io = Pin::new($io);
+                $call
+            }
+            Stream::Tls($io) => {
+                let $io = Pin::new($io);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_shutdown(cx))
+    }
+}
 
 /// What lies under hyper.
-pub(super) type Io = TokioIo<Filter<Stream>>;
+pub(super) type Io<T> = TokioIo<Filter<T>>;
 
-impl<S> Serving for http1::UpgradeableConnection<Io, S>
+impl<T, S> Serving for http1::UpgradeableConnection<Io<T>, S>
 where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body> + Send,
     S::Error: Into<BoxError>,
     Self: Send,
@@ -77,8 +138,9 @@ where
     }
 }
 
-impl<S, E> Serving for http2::Connection<Io, S, E>
+impl<T, S, E> Serving for http2::Connection<Io<T>, S, E>
 where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body>,
     S::Error: Into<BoxError>,
     E: Http2ServerConnExec<S::Future, Body>,
@@ -91,13 +153,15 @@ where
 
 /// Serves HTTP/1.1 and HTTP/1.0.
 pub(super) fn serve_http1(
-    io: Filter<Stream>,
+    io: Filter<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
     tap: Tap,
-    about: About,
+    peer: Peer,
+    limits: Limits,
     service: impl Handler,
-) -> Pin<Box<dyn Serving>> {
-    let limits = about.limits;
-    let about = About { tap: Some(tap), interims: Some(io.line()), ..about };
+) -> impl Serving {
+    let connection = Arc::new(Connection { peer, line: Some(io.line()) });
+    let about = Arc::new(About { connection, limits, tap: Some(tap) });
+    let service = InTurn::new(service);
     let service =
         service_fn(move |request: Request<Incoming>| answer(service.clone(), request, about.clone()));
     let mut builder = http1::Builder::new();
@@ -109,17 +173,19 @@ pub(super) fn serve_http1(
     if largest_head > DEFAULT_HEAD {
         builder.max_buf_size(largest_head);
     }
-    Box::pin(builder.serve_connection(TokioIo::new(io), service).with_upgrades())
+    builder.serve_connection(TokioIo::new(io), service).with_upgrades()
 }
 
 /// Serves HTTP/2, and counts its traffic.
 pub(super) fn serve_http2(
     io: Filter<Stream>,
-    about: About,
+    peer: Peer,
+    limits: Limits,
     service: impl Handler,
     traffic: Arc<Traffic>,
-) -> Pin<Box<dyn Serving>> {
-    let limits = about.limits;
+) -> impl Serving {
+    let connection = Arc::new(Connection { peer, line: None });
+    let about = Arc::new(About { connection, limits, tap: None });
     let service = service_fn(move |request: Request<Incoming>| {
         let running = Running::new(&traffic);
         let answer = answer(service.clone(), request, about.clone());
@@ -128,15 +194,14 @@ pub(super) fn serve_http2(
             answer.await
         }
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
+    http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(header_list(&limits))
-        .serve_connection(TokioIo::new(io), service);
-    Box::pin(connection)
+        .serve_connection(TokioIo::new(io), service)
 }
 
 /// The limit as HTTP/2 counts it: 32 bytes more for each field (RFC 9113 section 6.5.2), the target among them.

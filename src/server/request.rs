@@ -1,9 +1,9 @@
-//! Between hyper and the service: each request gets its peer, the handle for non-final responses, and a body that may
-//! not stand still; a request that stands for a refused one is answered here and goes no further.
+//! Between hyper and the service: each request gets a body that may not stand still and that knows the connection; a
+//! request that stands for a refused one is answered here and goes no further.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,24 +17,58 @@ use super::patience::Patience;
 use crate::config::Limits;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::interim::Line;
-use crate::http::{Body, Peer};
+use crate::http::{Body, Connection};
 
 /// What the requests of one connection have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct About {
-    pub(super) peer: Peer,
+    pub(super) connection: Arc<Connection>,
     pub(super) limits: Limits,
     /// HTTP/1 only.
     pub(super) tap: Option<Tap>,
-    /// HTTP/1 only.
-    pub(super) interims: Option<Arc<Line>>,
+}
+
+/// A service for requests that come one after the other: a clone is the same one. What it holds is shared by all
+/// connections, and counting clones of that for each request would cost more than the request, once several cores do it.
+#[derive(Debug)]
+pub(super) struct InTurn<S>(Arc<Mutex<S>>);
+
+impl<S> InTurn<S> {
+    pub(super) fn new(service: S) -> Self {
+        Self(Arc::new(Mutex::new(service)))
+    }
+
+    fn service(&self) -> MutexGuard<'_, S> {
+        // A service that panicked ended its connection with it: there is no next request.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Clone for InTurn<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R, S: Service<R>> Service<R> for InTurn<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service().poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.service().call(request)
+    }
 }
 
 /// Answers one request.
 pub(super) async fn answer<S>(
     mut service: S,
-    mut request: Request<Incoming>,
-    about: About,
+    request: Request<Incoming>,
+    about: Arc<About>,
 ) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -42,16 +76,14 @@ where
     if request.method().as_str() == Refusal::METHOD {
         return Ok(refused(&request));
     }
-    request.extensions_mut().insert(about.peer);
-    let asks_upgrade = about.tap.filter(|_| request.headers().contains_key(header::UPGRADE));
+    // The filter stops behind such a request; it may be one that came behind this one.
+    let stopped = about.tap.as_ref().filter(|tap| tap.is_stopped());
+    let asks_upgrade = stopped.filter(|_| request.headers().contains_key(header::UPGRADE)).cloned();
     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
     // RFC 9110 section 15.2: a client of HTTP/1.0 is sent no 1xx.
-    let line = about.interims.filter(|_| request.version() == Version::HTTP_11);
+    let line = about.connection.line.clone().filter(|_| request.version() == Version::HTTP_11);
     let answering = line.map(Line::open);
-    if let Some(answering) = &answering {
-        request.extensions_mut().insert(answering.handle());
-    }
-    let request = request.map(|body| Timed::body(body, &about.limits));
+    let request = request.map(|body| Timed::body(body, &about.limits).came_on(&about.connection));
     let answer = match answering {
         Some(answering) => answering.with(service.call(request)).await?,
         None => service.call(request).await?,

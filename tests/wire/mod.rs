@@ -121,12 +121,13 @@ pub fn proxy(
         let mut origins = origins.clone();
         async move {
             let (mut parts, body) = request.into_parts();
-            let about = match sanitize(&mut parts, &[], &[], &limits()) {
+            let about = match sanitize(&mut parts, body.peer(), &[], &[], &limits()) {
                 Ok(about) => about,
                 Err(error) => return Ok(rescue(&error)),
             };
             forwarded(&mut parts, &about);
             parts.extensions.insert(Upstream(0));
+            body.interim().map(|interim| parts.extensions.insert(interim));
             Ok(origins.call(Request::from_parts(parts, body)).await.unwrap_or_else(|e| rescue(&e)))
         }
     })

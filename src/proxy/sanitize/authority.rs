@@ -7,9 +7,16 @@ use std::net::Ipv6Addr;
 
 use http::HeaderValue;
 
+/// The longest name of a host, in bytes (RFC 1035 section 2.3.4).
+const MOST_BYTES: usize = 255;
+
 /// A checked authority.
 #[derive(Debug, Clone)]
-pub struct Authority(Repr);
+pub struct Authority {
+    text: Repr,
+    /// The length of the host.
+    host: usize,
+}
 
 #[derive(Debug, Clone)]
 enum Repr {
@@ -29,39 +36,60 @@ struct Parts<'a> {
 impl Authority {
     /// The authority of a `Host` field.
     pub(super) fn from_field(value: &HeaderValue, https: bool) -> Result<Self, &'static str> {
-        let text = value.to_str().map_err(|_| "the host has bytes that no host has")?;
-        let parts = Parts::read(text, https)?;
-        if parts.is_spelled(text) {
-            return Ok(Self(Repr::Field(value.clone())));
+        let usual = usual_host(value.as_bytes(), https);
+        if let Some(host) = usual {
+            return Ok(Self { text: Repr::Field(value.clone()), host });
         }
-        Ok(Self(Repr::Owned(parts.spell())))
+        let text = value.to_str().map_err(|_| "the host has bytes that no host has")?;
+        Self::from_target(text, https)
     }
 
     /// The authority of a request target.
     pub(super) fn from_target(text: &str, https: bool) -> Result<Self, &'static str> {
-        Parts::read(text, https).map(|parts| Self(Repr::Owned(parts.spell())))
+        let parts = Parts::read(text, https)?;
+        Ok(Self { text: Repr::Owned(parts.spell()), host: parts.host.len() })
     }
 
     /// No authority: HTTP/1.0 without `Host`.
     pub(super) fn none() -> Self {
-        Self(Repr::Owned(Box::default()))
+        Self { text: Repr::Owned(Box::default()), host: 0 }
     }
 
     /// The authority's one spelling; empty for HTTP/1.0 without `Host`.
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Repr::Field(value) => value.to_str().unwrap_or_default(), // it was checked when it was taken
+        match &self.text {
+            // It was checked when it was taken.
+            Repr::Field(value) => std::str::from_utf8(value.as_bytes()).unwrap_or_default(),
             Repr::Owned(text) => text,
         }
     }
 
+    /// The host in lower case, without the port.
+    pub fn host(&self) -> &str {
+        self.as_str().get(..self.host).unwrap_or_default()
+    }
+
     /// The authority as a field value.
     pub(super) fn to_value(&self) -> HeaderValue {
-        match &self.0 {
+        match &self.text {
             Repr::Field(value) => value.clone(),
             Repr::Owned(text) => HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("")),
         }
     }
+}
+
+/// The length of the host, where this is a name or an IPv4 address as nearly every client spells it: in lower case, without a
+/// port or with another one than the scheme's. Such an authority is in its one spelling already.
+fn usual_host(text: &[u8], https: bool) -> Option<usize> {
+    let other = |b: &u8| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    let host = text.iter().position(other).unwrap_or(text.len());
+    let port = std::str::from_utf8(text.get(host..)?).ok()?;
+    let fine = port.is_empty() || read_port(port).is_some_and(|port| port != default_port(https));
+    (fine && (1..=MOST_BYTES).contains(&host)).then_some(host)
+}
+
+fn default_port(https: bool) -> u16 {
+    if https { 443 } else { 80 }
 }
 
 /// The host of an authority: without the port, an IPv6 address in its brackets.
@@ -85,13 +113,7 @@ impl<'a> Parts<'a> {
         if !is_host(host) {
             return Err("the host is empty, or has bytes that no host has");
         }
-        Ok(Self { host, port: port.filter(|&port| port != if https { 443 } else { 80 }) })
-    }
-
-    /// Whether `text` already is what [`Parts::spell`] would give.
-    fn is_spelled(&self, text: &str) -> bool {
-        let whole = self.port.is_some() || self.host.len() == text.len();
-        whole && !self.host.bytes().any(|b| b.is_ascii_uppercase())
+        Ok(Self { host, port: port.filter(|&port| port != default_port(https)) })
     }
 
     fn spell(&self) -> Box<str> {
@@ -116,7 +138,7 @@ fn is_host(host: &str) -> bool {
         return inner.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     }
     !host.is_empty()
-        && host.len() <= 255
+        && host.len() <= MOST_BYTES
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
@@ -153,9 +175,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_one_spelling_is_read_as_itself(text in "[ -~]{0,24}", https: bool) {
+        fn the_one_spelling_is_read_as_itself(text in "[ -~]{0,24}|[a-zA._-]{1,8}(:[0-9]{0,5})?", https: bool) {
             if let Some(once) = read(&text, https) {
                 prop_assert_eq!(read(&once, https), Some(once.clone()));
+                let value = HeaderValue::from_str(&text).unwrap();
+                let authority = Authority::from_field(&value, https).unwrap();
+                prop_assert_eq!(authority.host(), host_of(&once));
+                // The short way says the same as the long one.
+                let target = Authority::from_target(&text, https).unwrap();
+                prop_assert_eq!((target.as_str(), target.host()), (once.as_str(), host_of(&once)));
             }
         }
     }

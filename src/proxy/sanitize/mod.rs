@@ -23,7 +23,7 @@ pub use forwarded::{forwarded, forwarded_shared};
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Peer, fields};
+use crate::http::{Peer, Present, fields};
 
 /// What is known of a request after its head was checked.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Sanitized {
     pub trusted: bool,
     /// Whether the request asks to leave HTTP (`Upgrade`). Such a request is passed, never looked up.
     pub upgrade: bool,
+    /// Which of the fields that decide about the answer the request has.
+    pub present: Present,
     peer: Option<IpAddr>,
 }
 
@@ -55,37 +57,38 @@ impl Sanitized {
 
     /// The host in lower case, without the port.
     pub fn host(&self) -> &str {
-        host_of(self.authority.as_str())
+        self.authority.host()
     }
 }
 
-/// Checks the head of a request and removes from it what the client may not say. `trusted` are the proxies that are
-/// believed, `identity` the names of the fields that the configuration reads identities from.
+/// Checks the head of a request and removes from it what the client may not say. `peer` is the other end of its connection,
+/// `trusted` are the proxies that are believed, `identity` the names of the fields that the configuration reads identities
+/// from.
 ///
 /// # Errors
 /// 400 for anything with more than one reading, 405 for `TRACE`, 414 and 431 beyond the limits.
 pub fn sanitize(
     parts: &mut Parts,
+    peer: Option<Peer>,
     trusted: &[IpNet],
     identity: &[HeaderName],
     limits: &Limits,
 ) -> Result<Sanitized, Error> {
     check_method(&parts.method)?;
     check_target(parts, limits)?;
-    let peer = parts.extensions.get::<Peer>().copied();
     let ip = peer.map(|p| p.ip());
     let trusted_peer = ip.is_some_and(|ip| is_trusted(ip, trusted));
-    fields::strip_named_by_connection(&mut parts.headers)
-        .map_err(|name| refuse(format!("`Connection` names `{name}`, which is meant for every recipient")))?;
-    check_fields(parts, trusted_peer, identity, limits)?;
+    let present = check_fields(parts, trusted_peer, identity, limits)?;
     let (mut https, mut client) = (peer.is_some_and(|p| p.tls), ip);
     if trusted_peer {
         https = forwarded::proto(&parts.headers).unwrap_or(https);
         client = ip.and_then(|ip| forwarded::client(&parts.headers, ip, trusted));
     }
     let authority = one_authority(parts, https)?;
-    let upgrade = parts.version == Version::HTTP_11 && fields::upgrade(&parts.headers).is_some();
-    Ok(Sanitized { https, authority, client, trusted: trusted_peer, upgrade, peer: ip })
+    let upgrade = parts.version == Version::HTTP_11
+        && present.has(Present::UPGRADE)
+        && fields::upgrade(&parts.headers).is_some();
+    Ok(Sanitized { https, authority, client, trusted: trusted_peer, upgrade, present, peer: ip })
 }
 
 /// An authority in its one spelling, as requests are keyed by it.
@@ -135,30 +138,43 @@ fn check_target(parts: &Parts, limits: &Limits) -> Result<(), Error> {
     }
 }
 
-/// One walk over the fields: their number and size, and those that must go.
+/// One walk over the fields: their number and size, which of them decide about the answer, and those that must go.
 fn check_fields(
     parts: &mut Parts,
     trusted: bool,
     identity: &[HeaderName],
     limits: &Limits,
-) -> Result<(), Error> {
-    let headers = &mut parts.headers;
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers.len() > limits.header_count || bytes > limits.header_bytes {
+) -> Result<Present, Error> {
+    let (mut present, mut bytes, mut bad) = (Present::default(), 0, false);
+    for (name, value) in &parts.headers {
+        let kind = Present::of(name.as_str());
+        present = present.with(kind);
+        bytes += name.as_str().len() + value.len();
+        // What is known here may stay, unless the configuration reads an identity from it.
+        bad |= (kind.is_empty() || !identity.is_empty()) && guard::must_go(name, trusted, identity);
+    }
+    if parts.headers.len() > limits.header_count || bytes > limits.header_bytes {
         let detail = format!(
             "the request has more than {} header fields, or more than {} bytes of them",
             limits.header_count, limits.header_bytes
         );
         return Err(Error::new(ErrorKind::HeadersTooLarge, detail));
     }
+    let headers = &mut parts.headers;
+    if present.has(Present::CONNECTION) {
+        fields::strip_named_by_connection(headers).map_err(|name| {
+            refuse(format!("`Connection` names `{name}`, which is meant for every recipient"))
+        })?;
+    }
     // A field that must go is rare, so starting over after each one is cheaper than a list.
-    while let Some(name) = headers.keys().find(|name| guard::must_go(name, trusted, identity)).cloned() {
+    while bad && let Some(name) = headers.keys().find(|name| guard::must_go(name, trusted, identity)).cloned()
+    {
         headers.remove(name);
     }
-    if headers.contains_key(header::TRAILER) {
+    if present.has(Present::TRAILER) {
         keep_harmless_trailers(parts, identity);
     }
-    Ok(())
+    Ok(present)
 }
 
 /// Only trailer fields that are announced go on to the origin, so the announcement is cut to what a client may say.

@@ -1,0 +1,80 @@
+//! Which of the fields that decide about an answer a request may have: found in one walk over its fields, so that each step
+//! need not look for what ordinary requests do not have.
+
+/// A set of such fields. What is in it may be there; what is not in it is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Present(u16);
+
+impl Present {
+    /// `Connection`.
+    pub const CONNECTION: Self = Self(1);
+    /// `Upgrade`.
+    pub const UPGRADE: Self = Self(1 << 1);
+    /// `Trailer`.
+    pub const TRAILER: Self = Self(1 << 2);
+    /// `If-None-Match`, `If-Modified-Since`: the client may have the response already.
+    pub const CONDITION: Self = Self(1 << 3);
+    /// `If-Match`, `If-Unmodified-Since`: only if the response is what the client thinks.
+    pub const PRECONDITION: Self = Self(1 << 4);
+    /// `Range`.
+    pub const RANGE: Self = Self(1 << 5);
+    /// `Cache-Control`, `Pragma`.
+    pub const DIRECTIVES: Self = Self(1 << 6);
+    /// `X-Larder-Cache`, by which an authorised client chooses.
+    pub const CHOICE: Self = Self(1 << 7);
+    /// `Host`.
+    pub const HOST: Self = Self(1 << 8);
+    /// An ordinary field that decides about nothing here.
+    pub const ORDINARY: Self = Self(1 << 9);
+    /// All of them, for a request whose fields nobody has walked over.
+    pub const ALL: Self = Self(u16::MAX);
+
+    /// What a field of this name, in lower case, is. Nothing: a name that is none of those known here.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "host" => Self::HOST,
+            "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "authorization"
+            | "cookie"
+            | "user-agent"
+            | "referer"
+            | "origin"
+            | "priority"
+            | "dnt"
+            | "sec-fetch-dest"
+            | "sec-fetch-mode"
+            | "sec-fetch-site"
+            | "sec-fetch-user"
+            | "sec-ch-ua"
+            | "sec-ch-ua-mobile"
+            | "sec-ch-ua-platform"
+            | "upgrade-insecure-requests" => Self::ORDINARY,
+            "connection" => Self::CONNECTION,
+            "upgrade" => Self::UPGRADE,
+            "trailer" => Self::TRAILER,
+            "if-none-match" | "if-modified-since" => Self::CONDITION,
+            "if-match" | "if-unmodified-since" => Self::PRECONDITION,
+            "range" => Self::RANGE,
+            "cache-control" | "pragma" => Self::DIRECTIVES,
+            "x-larder-cache" => Self::CHOICE,
+            _ => Self(0),
+        }
+    }
+
+    /// Both sets.
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether any of these may be there.
+    pub fn has(self, some: Self) -> bool {
+        self.0 & some.0 != 0
+    }
+
+    /// Whether it is the empty set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
