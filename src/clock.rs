@@ -3,6 +3,7 @@
 //! Everything else receives a [`Now`]. Tests hold a [`Clock::manual`] and move it by hand. Waiting is
 //! `tokio::time`'s business, which tests pause on their own.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -56,11 +57,10 @@ impl Clock {
     #[allow(clippy::disallowed_methods)] // the one place that may
     pub fn now(&self) -> Now {
         match &self.0 {
-            Source::System { start } => Now {
-                mono: start.elapsed(),
-                // A wall clock before 1970 is read as 1970: dates come out wrong, nothing breaks.
-                wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            },
+            Source::System { start } => {
+                let now = Instant::now();
+                Now { mono: now.duration_since(*start), wall: wall_at(now) }
+            }
             Source::Manual { millis, wall_start } => {
                 let mono = Duration::from_millis(millis.load(Ordering::SeqCst));
                 Now { mono, wall: *wall_start + mono }
@@ -75,6 +75,30 @@ impl Clock {
             millis.fetch_add(by, Ordering::SeqCst);
         }
     }
+}
+
+/// For so long the wall clock is taken to run as the monotonic one does.
+const STEADY: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// When this thread last read the wall clock, and what it said.
+    static READ: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// The wall time at this moment. Reading a clock is a part of a hit that can be measured, so the wall clock is read now and
+/// then only: a step of it is noticed a tenth of a second later.
+#[allow(clippy::disallowed_methods)] // the one place that may
+fn wall_at(now: Instant) -> Duration {
+    if let Some((read, wall)) = READ.get()
+        && let Some(since) = now.checked_duration_since(read)
+        && since < STEADY
+    {
+        return wall + since;
+    }
+    // A wall clock before 1970 is read as 1970: dates come out wrong, nothing breaks.
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    READ.set(Some((now, wall)));
+    wall
 }
 
 #[cfg(test)]

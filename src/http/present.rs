@@ -1,6 +1,8 @@
 //! Which of the fields that decide about an answer a request may have: found in one walk over its fields, so that each step
 //! need not look for what ordinary requests do not have.
 
+use http::{HeaderName, header};
+
 /// A set of such fields. What is in it may be there; what is not in it is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Present(u16);
@@ -29,36 +31,37 @@ impl Present {
     /// All of them, for a request whose fields nobody has walked over.
     pub const ALL: Self = Self(u16::MAX);
 
-    /// What a field of this name, in lower case, is. Nothing: a name that is none of those known here.
-    pub fn of(name: &str) -> Self {
+    /// What a field of this name is. Nothing: a name that is none of those known here.
+    pub fn of(name: &HeaderName) -> Self {
+        // The names that the library knows are told apart by a number, without looking at a letter.
+        match *name {
+            header::HOST => Self::HOST,
+            header::ACCEPT
+            | header::ACCEPT_ENCODING
+            | header::ACCEPT_LANGUAGE
+            | header::AUTHORIZATION
+            | header::COOKIE
+            | header::DNT
+            | header::ORIGIN
+            | header::REFERER
+            | header::UPGRADE_INSECURE_REQUESTS
+            | header::USER_AGENT => Self::ORDINARY,
+            header::CONNECTION => Self::CONNECTION,
+            header::UPGRADE => Self::UPGRADE,
+            header::TRAILER => Self::TRAILER,
+            header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => Self::CONDITION,
+            header::IF_MATCH | header::IF_UNMODIFIED_SINCE => Self::PRECONDITION,
+            header::RANGE => Self::RANGE,
+            header::CACHE_CONTROL | header::PRAGMA => Self::DIRECTIVES,
+            _ => Self::of_text(name.as_str()),
+        }
+    }
+
+    fn of_text(name: &str) -> Self {
         match name {
-            "host" => Self::HOST,
-            "accept"
-            | "accept-encoding"
-            | "accept-language"
-            | "authorization"
-            | "cookie"
-            | "user-agent"
-            | "referer"
-            | "origin"
-            | "priority"
-            | "dnt"
-            | "sec-fetch-dest"
-            | "sec-fetch-mode"
-            | "sec-fetch-site"
-            | "sec-fetch-user"
-            | "sec-ch-ua"
-            | "sec-ch-ua-mobile"
-            | "sec-ch-ua-platform"
-            | "upgrade-insecure-requests" => Self::ORDINARY,
-            "connection" => Self::CONNECTION,
-            "upgrade" => Self::UPGRADE,
-            "trailer" => Self::TRAILER,
-            "if-none-match" | "if-modified-since" => Self::CONDITION,
-            "if-match" | "if-unmodified-since" => Self::PRECONDITION,
-            "range" => Self::RANGE,
-            "cache-control" | "pragma" => Self::DIRECTIVES,
             "x-larder-cache" => Self::CHOICE,
+            "priority" | "sec-ch-ua" | "sec-ch-ua-mobile" | "sec-ch-ua-platform" | "sec-fetch-dest"
+            | "sec-fetch-mode" | "sec-fetch-site" | "sec-fetch-user" => Self::ORDINARY,
             _ => Self(0),
         }
     }

@@ -79,6 +79,11 @@ pub(super) struct Probe<'a> {
 }
 
 impl Probe<'_> {
+    /// Whether the query is keyed as it came: then no parameter asks for a fresh answer, for that one never selects.
+    pub(super) fn is_as_it_came(&self, query: Option<&str>) -> bool {
+        query.is_none() || matches!(self.query, Some(Cow::Borrowed(_)))
+    }
+
     /// With all that a fill needs.
     pub(super) fn kept(self, route: &Arc<Route>, caching: &Caching, authority: &str, parts: &Parts) -> Keyed {
         let Self { key, owner, query, language, ends } = self;

@@ -105,7 +105,7 @@ impl<S: Inner> Proxy<S> {
         let now = if visit.waited { self.shared.now() } else { visit.arrived };
         let probe = probe(about.https, about.authority(), visit.route(), caching, identity, parts, now);
         let probe = probe.map_err(plain)?;
-        let asked = asked(parts, about.present, caching, identity, &probe.key, &self.shared.budget, now);
+        let asked = asked(parts, about.present, caching, identity, &probe, &self.shared.budget, now);
         if asked.bypass {
             return Err(NoPlan { reason: Reason::ClientBypass, denied: asked.denied });
         }

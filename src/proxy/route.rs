@@ -211,10 +211,9 @@ impl Search<'_> {
                 return;
             };
             self.best = self.best.min(node.rest.find(self.method));
-            let (segment, after) = match path.split_once('/') {
-                Some((segment, after)) => (segment, Some(after)),
-                None => (path, None),
-            };
+            // On texts so short, a search of the library costs more than the walk.
+            let end = path.bytes().position(|b| b == b'/').unwrap_or(path.len());
+            let (segment, after) = (path.get(..end).unwrap_or_default(), path.get(end + 1..));
             let fixed = (segment.len() <= node.longest).then(|| node.fixed.get(segment).copied()).flatten();
             let param = node.param.filter(|_| !segment.is_empty());
             at = match (fixed, param) {

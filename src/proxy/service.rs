@@ -130,15 +130,14 @@ impl<S: Inner> Proxy<S> {
             Err(error) => return Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
         };
         let step = self.shared.identifier.identify(&parts, about.host());
-        let visit = |who| Visit { parts, body, about, route, who, arrived, waited: false };
         match step {
-            Step::Done(who) => self.identified(visit(who)),
-            Step::Refused(error) => {
-                let visit = visit(Identified::default());
-                Flow::Now(self.refused(&Told::of(&visit.parts, arrived), &error))
+            Step::Done(who) => {
+                self.identified(Visit { parts, body, about, route, who, arrived, waited: false })
             }
+            Step::Refused(error) => Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
             Step::Later(future) => {
-                let visit = visit(Identified::default()).kept();
+                let who = Identified::default();
+                let visit = Visit { parts, body, about, route, who, arrived, waited: false }.kept();
                 let proxy = self.clone();
                 Flow::Later(Box::pin(async move {
                     match future.await {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use quick_cache::sync::Cache as QuickCache;
 
-use super::keyed::is_bust;
+use super::keyed::{Probe, is_bust};
 use crate::clock::Now;
 use crate::config::{Allow, Bust, Caching, Ttl};
 use crate::http::{Present, query};
@@ -49,7 +49,7 @@ pub(super) fn asked(
     present: Present,
     caching: &Caching,
     identity: &Identity,
-    key: &CacheKey,
+    probe: &Probe<'_>,
     budget: &BustBudget,
     now: Now,
 ) -> Asked {
@@ -64,11 +64,11 @@ pub(super) fn asked(
             asked.denied = Some(Reason::ChoiceDenied);
         }
     }
-    if asks_to_bust(parts, caching) {
+    if !probe.is_as_it_came(parts.uri.query()) && asks_to_bust(parts, caching) {
         let bust = &caching.bust;
         if !allowed(&bust.allow, identity) {
             asked.denied = Some(Reason::BustDenied);
-        } else if !budget.take(key, bust, now) {
+        } else if !budget.take(&probe.key, bust, now) {
             asked.denied = Some(Reason::BustBudget);
         } else {
             asked.wishes.refresh = Some(Reason::Bust);

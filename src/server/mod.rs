@@ -6,6 +6,7 @@
 
 mod connection;
 mod framing;
+mod head_timer;
 mod held;
 mod patience;
 mod protocol;

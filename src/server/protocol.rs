@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use super::framing::{Filter, Tap};
+use super::head_timer::HeadTimer;
 use super::held::Held;
 use super::request::{About, InTurn, answer};
 use crate::config::Limits;
@@ -165,7 +166,7 @@ pub(super) fn serve_http1(
     let service =
         service_fn(move |request: Request<Incoming>| answer(service.clone(), request, about.clone()));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.timer(HeadTimer::default()).header_read_timeout(limits.header_timeout);
     if limits.header_count > FIELDS_WITHOUT_HEAP {
         builder.max_headers(limits.header_count);
     }

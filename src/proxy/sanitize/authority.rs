@@ -1,7 +1,6 @@
 //! The authority of a request: host and port, strictly read, in lower case and without the scheme's default port.
 //!
 //! Keeps: one spelling per host, so that a key cannot be split or joined by case, a trailing colon or `:80`.
-//! The usual spelling is kept without a copy.
 
 use std::net::Ipv6Addr;
 
@@ -13,16 +12,9 @@ const MOST_BYTES: usize = 255;
 /// A checked authority.
 #[derive(Debug, Clone)]
 pub struct Authority {
-    text: Repr,
+    text: Box<str>,
     /// The length of the host.
     host: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Repr {
-    /// A field value that already is in the one spelling.
-    Field(HeaderValue),
-    Owned(Box<str>),
 }
 
 /// An authority that was read but not yet put into the one spelling.
@@ -36,32 +28,27 @@ struct Parts<'a> {
 impl Authority {
     /// The authority of a `Host` field.
     pub(super) fn from_field(value: &HeaderValue, https: bool) -> Result<Self, &'static str> {
-        let usual = usual_host(value.as_bytes(), https);
-        if let Some(host) = usual {
-            return Ok(Self { text: Repr::Field(value.clone()), host });
-        }
         let text = value.to_str().map_err(|_| "the host has bytes that no host has")?;
-        Self::from_target(text, https)
+        match usual_host(text, https) {
+            Some(host) => Ok(Self { text: text.into(), host }),
+            None => Self::from_target(text, https),
+        }
     }
 
     /// The authority of a request target.
     pub(super) fn from_target(text: &str, https: bool) -> Result<Self, &'static str> {
         let parts = Parts::read(text, https)?;
-        Ok(Self { text: Repr::Owned(parts.spell()), host: parts.host.len() })
+        Ok(Self { text: parts.spell(), host: parts.host.len() })
     }
 
     /// No authority: HTTP/1.0 without `Host`.
     pub(super) fn none() -> Self {
-        Self { text: Repr::Owned(Box::default()), host: 0 }
+        Self { text: Box::default(), host: 0 }
     }
 
     /// The authority's one spelling; empty for HTTP/1.0 without `Host`.
     pub fn as_str(&self) -> &str {
-        match &self.text {
-            // It was checked when it was taken.
-            Repr::Field(value) => std::str::from_utf8(value.as_bytes()).unwrap_or_default(),
-            Repr::Owned(text) => text,
-        }
+        &self.text
     }
 
     /// The host in lower case, without the port.
@@ -71,19 +58,16 @@ impl Authority {
 
     /// The authority as a field value.
     pub(super) fn to_value(&self) -> HeaderValue {
-        match &self.text {
-            Repr::Field(value) => value.clone(),
-            Repr::Owned(text) => HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("")),
-        }
+        HeaderValue::from_str(&self.text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
 /// The length of the host, where this is a name or an IPv4 address as nearly every client spells it: in lower case, without a
 /// port or with another one than the scheme's. Such an authority is in its one spelling already.
-fn usual_host(text: &[u8], https: bool) -> Option<usize> {
-    let other = |b: &u8| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    let host = text.iter().position(other).unwrap_or(text.len());
-    let port = std::str::from_utf8(text.get(host..)?).ok()?;
+fn usual_host(text: &str, https: bool) -> Option<usize> {
+    let other = |b: u8| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    let host = text.bytes().position(other).unwrap_or(text.len());
+    let port = text.get(host..)?;
     let fine = port.is_empty() || read_port(port).is_some_and(|port| port != default_port(https));
     (fine && (1..=MOST_BYTES).contains(&host)).then_some(host)
 }

@@ -169,11 +169,12 @@ mod tests {
     #[test]
     fn what_is_known_to_be_harmless_is_in_no_table_and_has_no_odd_spelling() {
         for name in NEVER.iter().chain(&TRUSTED_ONLY) {
-            assert!(Present::of(name).is_empty(), "{name}");
-            assert!(Present::of(&name.replace('-', "_")).is_empty(), "{name}");
+            for name in [(*name).to_owned(), name.replace('-', "_")] {
+                assert!(Present::of(&name.parse().unwrap()).is_empty(), "{name}");
+            }
         }
         for name in ["x-forwarded-host", "x-larder-cache_", "if_range", "accept_encoding", "user_agent"] {
-            assert!(Present::of(name).is_empty(), "{name}");
+            assert!(Present::of(&name.parse().unwrap()).is_empty(), "{name}");
         }
     }
 }

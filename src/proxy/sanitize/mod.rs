@@ -147,7 +147,7 @@ fn check_fields(
 ) -> Result<Present, Error> {
     let (mut present, mut bytes, mut bad) = (Present::default(), 0, false);
     for (name, value) in &parts.headers {
-        let kind = Present::of(name.as_str());
+        let kind = Present::of(name);
         present = present.with(kind);
         bytes += name.as_str().len() + value.len();
         // What is known here may stay, unless the configuration reads an identity from it.

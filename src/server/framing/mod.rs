@@ -12,6 +12,7 @@ mod refusal;
 mod scan;
 mod tap;
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,6 +36,14 @@ use crate::http::interim::Line;
 /// with bytes unread would reset the connection and take the answer with it (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// An answer of at most so many bytes, head and content, is written in one piece.
+const MOST_JOINED: usize = 4096;
+
+thread_local! {
+    /// Where they are joined.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A connection, seen through the filter.
 pub(super) struct Filter<T> {
@@ -227,7 +236,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_behind_interims(cx, |io, cx| io.poll_write_vectored(cx, bufs))
+        self.poll_behind_interims(cx, |io, cx| poll_write_joined(io, cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -256,6 +265,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Filter<T> {
             Poll::Ready(_) => Poll::Ready(Ok(())),
         }
     }
+}
+
+/// What of several pieces is small is joined: copying a small answer costs less than telling the system of its pieces.
+fn poll_write_joined<T: AsyncWrite>(
+    io: Pin<&mut T>,
+    cx: &mut Context<'_>,
+    bufs: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if length > MOST_JOINED {
+        return io.poll_write_vectored(cx, bufs);
+    }
+    JOINED.with_borrow_mut(|joined| {
+        joined.clear();
+        bufs.iter().for_each(|buf| joined.extend_from_slice(buf));
+        io.poll_write(cx, joined)
+    })
 }
 
 impl<T: AsyncWrite + Unpin> Filter<T> {
