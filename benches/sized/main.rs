@@ -39,14 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(stream: TcpStream, json: Bytes) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        std::future::ready(answer(&request, &json))
-    });
+    let service = service_fn(move |request: Request<Incoming>| std::future::ready(answer(&request, &json)));
     // A connection that breaks is the load generator's to tell of.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn answer(request: &Request<Incoming>, json: &Bytes) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -7,9 +7,9 @@ use super::ranged;
 use crate::clock::Now;
 use crate::http::Body;
 use crate::key::CacheKey;
-use crate::policy::Reason;
 use crate::policy::ranges::{Asked, Cut};
 use crate::policy::validation::{self, Validators};
+use crate::policy::{Freshness, Reason};
 use crate::stored::StoredResponse;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -206,18 +206,19 @@ pub(super) fn from_stored(
     now: Now,
 ) -> Response<Body> {
     let mut headers = stored.header_map();
-    headers.insert(AGE, HeaderValue::from(stored.freshness.age(now).as_secs()));
-    let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
+    let freshness = stored.freshness();
+    headers.insert(AGE, HeaderValue::from(freshness.age(now).as_secs()));
+    let by_age = freshness.remaining(now).map(|left| seconds(left, &freshness, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
     let ttl = by_age.into_iter().chain(by_purge).min();
     verdict.write(&mut headers, ttl);
     let mut response = Response::new(Body::empty());
-    if is_unchanged(request, stored.status, |name| stored.field(name), now) {
+    if is_unchanged(request, stored.status, |name| headers.get(name), now) {
         *response.headers_mut() = headers;
         unchanged(&mut response);
         return response;
     }
-    if let Some(cut) = cut_from(asked, request, stored, now) {
+    if let Some(cut) = cut_from(asked, request, stored, &headers, now) {
         let (status, at) = ranged::head(&cut, &mut headers);
         *response.status_mut() = status;
         *response.body_mut() = Body::full(ranged::slice(&stored.body, &at));
@@ -249,7 +250,8 @@ pub(super) fn is_unchanged<'a>(
 
 /// Whether a stored response meets a request's `If-Match` or `If-Unmodified-Since`: only a 200 does.
 pub(super) fn meets(request: &HeaderMap, stored: &StoredResponse, now: Now) -> bool {
-    let validators = Validators::of(|name| stored.field(name));
+    let fields = stored.header_map();
+    let validators = Validators::of(|name| fields.get(name));
     stored.status == StatusCode::OK && validation::is_met(request, validators, now)
 }
 
@@ -260,14 +262,20 @@ pub(super) fn unchanged(response: &mut Response<Body>) {
     response.headers_mut().remove(CONTENT_RANGE);
 }
 
-fn cut_from(asked: Asked, request: &HeaderMap, stored: &StoredResponse, now: Now) -> Option<Cut> {
+fn cut_from(
+    asked: Asked,
+    request: &HeaderMap,
+    stored: &StoredResponse,
+    fields: &HeaderMap,
+    now: Now,
+) -> Option<Cut> {
     matches!(asked, Asked::One(_))
-        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| stored.field(name), now))?
+        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| fields.get(name), now))?
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
-fn seconds(left: std::time::Duration, stored: &StoredResponse, now: Now) -> i64 {
-    stored.freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
+fn seconds(left: std::time::Duration, freshness: &Freshness, now: Now) -> i64 {
+    freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
 }
 
 fn whole_seconds(time: std::time::Duration) -> i64 {

@@ -180,8 +180,9 @@ impl<S: Inner> Proxy<S> {
         if found.as_ref().is_none_or(|(_, validity)| *validity == Validity::Purged) {
             (found, absent) = self.part(&visit, &mut plan, variant.as_ref(), found, absent);
         }
-        let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
-        let (decision, reason) = decide(&plan.asked.wishes, judged, now);
+        let judged = found.as_ref().map(|(stored, validity)| (stored.freshness(), *validity));
+        let (decision, reason) =
+            decide(&plan.asked.wishes, judged.as_ref().map(|(fresh, validity)| (fresh, *validity)), now);
         let reason = if reason == Reason::Absent { absent } else { reason };
         let (decision, reason) = if validation::is_for_the_origin(&visit.parts.headers) {
             let stored = found.as_ref().map(|(stored, _)| &**stored);
