@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 //! The `larder` command. Everything is in the library.
 
 /// A store gives back and takes memory all the time, from all threads: see docs/performance.md.

@@ -134,10 +134,16 @@ pub(super) fn everything(scope: u64) -> u64 {
     row(scope, *EVERYTHING)
 }
 
+/// The scopes of a response: its own and that of everybody's, which is not kept with each.
+pub(super) fn scopes_of(covered: Covered<'_>) -> impl Iterator<Item = u64> + '_ {
+    static ALL: LazyLock<u64> = LazyLock::new(|| Scope::All.digest());
+    std::iter::once(*ALL).chain(covered.scope())
+}
+
 /// Every exact row that may cover a response.
 pub(super) fn covering_rows(covered: Covered<'_>) -> impl Iterator<Item = u64> + '_ {
     let rows = move |scope| covered.selectors().map(move |selector| row(scope, selector));
-    covered.scopes().flat_map(move |scope| std::iter::once(everything(scope)).chain(rows(scope)))
+    scopes_of(covered).flat_map(move |scope| std::iter::once(everything(scope)).chain(rows(scope)))
 }
 
 /// What covers a response, as the request path knows it before the answer's own tags are known.
@@ -172,13 +178,11 @@ impl Coverage<'_> {
 
     /// The digests of every row that may cover the response with these tags.
     pub fn selectors(&self, tags: Vec<Arc<str>>) -> Selectors {
-        let mut scopes = vec![Scope::All.digest()];
-        match self.owner.tenant() {
-            Some(Tenant { scope: true, .. }) => scopes.push(Scope::Scopes.digest()),
-            Some(tenant) => scopes.push(Scope::Tenant(&tenant.name).digest()),
-            None if *self.owner == Owner::Public => scopes.push(Scope::Public.digest()),
-            None => {}
-        }
+        let scope = match self.owner.tenant() {
+            Some(Tenant { scope: true, .. }) => Some(Scope::Scopes),
+            Some(tenant) => Some(Scope::Tenant(&tenant.name)),
+            None => (*self.owner == Owner::Public).then_some(Scope::Public),
+        };
         let mut selectors = Vec::with_capacity(5 + 2 * tags.len());
         selectors.push(what(b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
         selectors.push(what(b"key", &[self.key.as_bytes()]));
@@ -189,7 +193,7 @@ impl Coverage<'_> {
         if let Owner::User(_, one) = self.owner {
             selectors.push(user(one));
         }
-        Selectors::new(self.stripe(), &scopes, &selectors, &tags)
+        Selectors::new(self.stripe(), scope.map(|scope| scope.digest()), &selectors, &tags)
     }
 }
 
@@ -251,7 +255,7 @@ impl Covering {
     pub fn covers(&self, response: Covered<'_>) -> bool {
         covering_rows(response).any(|row| self.0.exact.contains(&row))
             || self.0.patterns.iter().any(|(scope, pattern)| {
-                response.scopes().any(|own| own == *scope) && response.tags().any(|tag| pattern.covers(tag))
+                scopes_of(response).any(|own| own == *scope) && response.tags().any(|tag| pattern.covers(tag))
             })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::coverage::{covering_rows, everything, rows};
+use super::coverage::{covering_rows, everything, rows, scopes_of};
 use super::record::{Causer, Record};
 use super::row::Row;
 use crate::key::PreparedState;
@@ -89,7 +89,7 @@ impl Table {
     /// What the rows say of a response that holds for `from`.
     pub(super) fn judge(&self, covered: Covered<'_>, from: Position, by: Option<Causer>) -> Validity {
         let exact = covering_rows(covered).filter_map(|digest| self.exact.get(&digest));
-        let patterns = covered.scopes().filter_map(|scope| self.patterns.get(&scope)).flatten();
+        let patterns = scopes_of(covered).filter_map(|scope| self.patterns.get(&scope)).flatten();
         let patterns = patterns
             .filter(|(pattern, row)| row.newest() > from && covered.tags().any(|tag| pattern.covers(tag)));
         let rows = exact.chain(patterns.map(|(_, row)| row));

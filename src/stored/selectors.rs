@@ -18,15 +18,15 @@ pub struct Selectors {
 pub struct Covered<'a> {
     /// The stripe of `current` that tells of every purge that may cover it.
     pub stripe: u8,
-    /// The digests of the scopes and those of the selectors, each with their length before them, then the tags.
+    /// The digest of the scope and those of the selectors, each with their length before them, then the tags.
     pub(super) packed: &'a [u8],
 }
 
 impl Selectors {
-    /// The digests of its scopes and selectors, and its tags, for patterns and for people.
-    pub fn new(stripe: u8, scopes: &[u64], selectors: &[u64], tags: &[impl AsRef<str>]) -> Self {
+    /// The digests of its scope (besides that of everybody's) and of its selectors, and its tags, for patterns and for people.
+    pub fn new(stripe: u8, scope: Option<u64>, selectors: &[u64], tags: &[impl AsRef<str>]) -> Self {
         let mut packed = Vec::with_capacity(64);
-        for digests in [scopes, selectors] {
+        for digests in [scope.as_slice(), selectors] {
             let digests: Vec<u8> = digests.iter().flat_map(|digest| digest.to_le_bytes()).collect();
             put_bytes(&mut packed, &digests);
         }
@@ -47,12 +47,12 @@ impl<'a> From<&'a Selectors> for Covered<'a> {
 }
 
 impl<'a> Covered<'a> {
-    /// The digests of the scopes that cover it.
-    pub fn scopes(self) -> impl Iterator<Item = u64> + Clone + use<'a> {
-        numbers(self.split().0)
+    /// The digest of its scope, besides that of everybody's.
+    pub fn scope(self) -> Option<u64> {
+        numbers(self.split().0).next()
     }
 
-    /// The digests of the selectors that cover it, in any of its scopes.
+    /// The digests of the selectors that cover it, in its scope or everybody's.
     pub fn selectors(self) -> impl Iterator<Item = u64> + Clone + use<'a> {
         numbers(self.split().1)
     }
@@ -63,12 +63,12 @@ impl<'a> Covered<'a> {
         std::iter::from_fn(move || reader.bytes().and_then(|tag| std::str::from_utf8(tag).ok()))
     }
 
-    /// The digests of the scopes, those of the selectors, and the tags.
+    /// The digest of the scope, those of the selectors, and the tags.
     fn split(self) -> (&'a [u8], &'a [u8], &'a [u8]) {
         let mut reader = Reader(self.packed);
-        let scopes = reader.bytes().unwrap_or_default();
+        let scope = reader.bytes().unwrap_or_default();
         let selectors = reader.bytes().unwrap_or_default();
-        (scopes, selectors, reader.0)
+        (scope, selectors, reader.0)
     }
 }
 
@@ -84,13 +84,13 @@ mod tests {
     proptest! {
         #[test]
         fn selectors_are_read_back_as_they_were_given(
-            scopes in prop::collection::vec(any::<u64>(), 0..3),
+            scope in any::<Option<u64>>(),
             digests in prop::collection::vec(any::<u64>(), 0..600),
             tags in prop::collection::vec("[a-z:é]{0,200}", 0..5),
         ) {
-            let selectors = Selectors::new(7, &scopes, &digests, &tags);
+            let selectors = Selectors::new(7, scope, &digests, &tags);
             let covered = selectors.covered();
-            prop_assert_eq!(covered.scopes().collect::<Vec<_>>(), scopes);
+            prop_assert_eq!(covered.scope(), scope);
             prop_assert_eq!(covered.selectors().collect::<Vec<_>>(), digests);
             prop_assert_eq!(covered.tags().collect::<Vec<_>>(), tags);
             prop_assert_eq!(covered.stripe, 7);
@@ -98,12 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn without_selectors_nothing_covers() {
+    fn a_response_without_selectors_has_none() {
         let none = Selectors::default();
         let covered = none.covered();
-        assert_eq!(
-            (covered.scopes().count(), covered.selectors().count(), covered.tags().count()),
-            (0, 0, 0)
-        );
+        assert_eq!((covered.scope(), covered.selectors().count(), covered.tags().count()), (None, 0, 0));
     }
 }
