@@ -236,7 +236,7 @@ impl World {
     async fn look(&self, stored: &StoredResponse, asks: Asks) -> Validity {
         let fence = self.cache.fence();
         let from = stored.valid_at();
-        if from >= fence.current(stored.selectors.stripe) {
+        if from >= fence.current(stored.stripe()) {
             return Validity::Valid;
         }
         let steps = if self.omitted == Omitted::Floor { &LOOK[..2] } else { &LOOK[..] };
