@@ -1,9 +1,9 @@
 #![forbid(unsafe_code)]
 //! The `larder` command. Everything is in the library.
 
-/// A store gives back and takes memory all the time, from all threads: see docs/performance.md.
+/// What a full store takes hangs on how its memory is given back and taken anew: see docs/performance.md, "Memory".
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
     larder::cli::main()

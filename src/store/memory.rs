@@ -29,6 +29,10 @@ enum Kept {
 const PLACE: u64 = 72;
 const PLACE_ORDERED: u64 = 200;
 
+/// The share of an entry's bytes that the allocator keeps free between entries while they come and go: measured
+/// (docs/performance.md, "Memory").
+const BETWEEN: u64 = 10;
+
 #[derive(Clone)]
 struct Weigh {
     capacity: Capacity,
@@ -38,7 +42,10 @@ struct Weigh {
 impl Weigh {
     fn of(&self, key: &CacheKey, entry: &Entry) -> u64 {
         match self.capacity {
-            Capacity::Bytes(_) => entry.weight(key.len()) + self.place,
+            Capacity::Bytes(_) => {
+                let bytes = entry.weight(key.len()) + self.place;
+                bytes + bytes / BETWEEN
+            }
             Capacity::Entries(_) => 1,
         }
     }

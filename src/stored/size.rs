@@ -1,7 +1,7 @@
 //! What an allocation takes of the process's memory.
 
-/// What an allocation of so many bytes takes: allocators keep blocks of a few sizes, mimalloc (Larder's own) and jemalloc
-/// multiples of 16 bytes up to 128, and beyond that four sizes for each doubling.
+/// What an allocation of so many bytes takes: allocators keep blocks of a few sizes, jemalloc (Larder's own) and
+/// mimalloc multiples of 16 bytes up to 128, and beyond that four sizes for each doubling.
 pub(crate) fn taken(bytes: usize) -> u64 {
     if bytes == 0 {
         return 0;
