@@ -24,7 +24,7 @@ impl Cache {
     /// Makes a response that was just stored under `key` findable for other queries, where it says so. Of two, the one whose
     /// fill began later is found. Where the store takes none of this, the response is found under its own URL only.
     pub(super) fn make_findable(&self, store: usize, key: &CacheKey, response: &StoredResponse, now: Now) {
-        let Some(rule) = rule_of(&response) else { return };
+        let Some(rule) = rule_of(response) else { return };
         let Some((rules, place)) = places(key, &rule, key.query().as_deref()) else { return };
         let Some(backend) = self.0.stores.get(store) else { return };
         let until = response.freshness().useless_after();

@@ -197,4 +197,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_part_of_any_length_is_read_back() {
+        for length in [0, 1, 239, 240, 241, 242, 255, 256, 60_000] {
+            let path = "x".repeat(length);
+            let key = CacheKey::new(&KeyParts { path: &path, query: Some(""), ..KeyParts::PLAIN }).unwrap();
+            assert_eq!(key.view().unwrap().path, path);
+            assert_eq!(key.part(None).unwrap().base(), key);
+            let without = key.without_query().unwrap();
+            assert_ne!(without, key);
+            assert!(!key.describe().contains("search") && without.describe().ends_with(" search"));
+        }
+        for no_part in [&VARIANT[..], &PART, &[LONG, 0, 0], &[LONG, 0, 0, 0, 2, b'x'], &[2, b'x'], &[]] {
+            assert_eq!(part(no_part), None);
+        }
+    }
 }
