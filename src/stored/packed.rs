@@ -3,10 +3,12 @@
 //! A field is a number for its name where that is well known, else the name; then the length of the value, and the value. A
 //! date in the one form that HTTP gives dates today is kept as a number: two of each head are dates.
 
+use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header as h};
+use httpdate::HttpDate;
 
 use crate::policy::Freshness;
 
@@ -161,7 +163,7 @@ impl Field<'_> {
     pub(super) fn value(&self) -> HeaderValue {
         let value = match self.value {
             Value::Text(text) => HeaderValue::from_bytes(text),
-            Value::Date(seconds) => HeaderValue::try_from(date(seconds)),
+            Value::Date(seconds) => HeaderValue::try_from(date(seconds).to_string()),
         };
         // The bytes of a valid value are valid.
         value.unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -174,9 +176,10 @@ impl Field<'_> {
                 text.len()
             }
             Value::Date(seconds) => {
-                let date = date(seconds);
-                out.extend_from_slice(date.as_bytes());
-                date.len()
+                let before = out.len();
+                // There is always room for more in it.
+                let _ = write!(out, "{}", date(seconds));
+                out.len() - before
             }
         }
     }
@@ -190,8 +193,8 @@ impl Field<'_> {
     }
 }
 
-fn date(seconds: u32) -> String {
-    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()))
+fn date(seconds: u32) -> HttpDate {
+    (SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into())).into()
 }
 
 /// The seconds of a date that is written exactly as they would be.
@@ -202,7 +205,7 @@ fn exact_date(value: &[u8]) -> Option<u32> {
     let time = httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()?;
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let seconds = u32::try_from(since.as_secs()).ok()?;
-    (date(seconds).as_bytes() == value).then_some(seconds)
+    (date(seconds).to_string().as_bytes() == value).then_some(seconds)
 }
 
 /// Appends fields.
@@ -335,7 +338,7 @@ mod tests {
     fn value() -> impl Strategy<Value = Vec<u8>> {
         let short = prop::collection::vec(prop_oneof![Just(b'\t'), 32..127_u8, 128..=255_u8], 0..200);
         let long = (0..65_536_usize).prop_map(|length| vec![b'x'; length]);
-        let dated = any::<u64>().prop_map(|n| date((n % (1 << 33)) as u32).into_bytes());
+        let dated = any::<u64>().prop_map(|n| date((n % (1 << 33)) as u32).to_string().into_bytes());
         let odd = prop::sample::select(vec![
             "Fri, 20 Nov 2026 10:00:00 GMT",
             "fri, 20 Nov 2026 10:00:00 GMT",
