@@ -98,18 +98,28 @@ pub struct CacheKey {
     hash: u64,
 }
 
+/// Lengths up to this one are one byte, which is that of most parts. A key is kept for as long as its response.
+const SHORT: u8 = 0xf0;
+/// Stands before a length of four bytes, which is that of all other parts: each part has one form only.
+const LONG: u8 = 0xf1;
 /// What stands where a part's length would, but is the length of none: so what follows is never the key of something else.
-const VARIANT: [u8; 4] = u32::MAX.to_be_bytes();
+const VARIANT: [u8; 1] = [0xff];
 /// The same, for what is kept or fetched of a part of the content.
-const PART: [u8; 4] = (u32::MAX - 2).to_be_bytes();
+const PART: [u8; 1] = [0xfd];
 
 struct Writer(Vec<u8>);
 
 impl Writer {
     fn part(&mut self, bytes: &[u8]) {
-        // Lengths of more than 32 bits cannot occur: keys are bounded far below.
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.0.extend_from_slice(&length.to_be_bytes());
+        match u8::try_from(bytes.len()) {
+            Ok(length @ ..=SHORT) => self.0.push(length),
+            _ => {
+                // Lengths of more than 32 bits cannot occur: keys are bounded far below.
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                self.0.push(LONG);
+                self.0.extend_from_slice(&length.to_be_bytes());
+            }
+        }
         self.0.extend_from_slice(bytes);
     }
 
@@ -297,9 +307,7 @@ impl<'a> Reader<'a> {
     }
 
     fn part(&mut self) -> Option<String> {
-        let (length, rest) = self.0.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let (part, rest) = rest.split_at_checked(length)?;
+        let (part, rest) = view::part(self.0)?;
         self.0 = rest;
         let text = String::from_utf8_lossy(part);
         // One line, and blanks only between parts, whatever a client sent.
@@ -354,7 +362,7 @@ impl<'a> Reader<'a> {
             let marker =
                 [(VARIANT, " vary"), (PART, " part")].into_iter().find(|(m, _)| self.0.starts_with(m));
             if let Some((_, word)) = marker {
-                self.0 = self.0.get(4..)?;
+                self.0 = self.0.get(VARIANT.len()..)?; // both are as long
                 text.push_str(word);
                 variant = true;
                 continue;

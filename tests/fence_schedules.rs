@@ -215,7 +215,7 @@ impl World {
         let found = self.store.get(&KEY, self.clock.now());
         if let Some(Entry::Response(stored)) = found.filter(|_| !bust) {
             let validity = self.look(&stored, asks).await;
-            let fresh = stored.freshness.staleness(self.clock.now()).is_none();
+            let fresh = stored.freshness().staleness(self.clock.now()).is_none();
             match validity {
                 Validity::Valid if fresh => return self.serve(asks, &stored.body, true),
                 Validity::StaleSince(_) if self.random.one_in(2) => {
@@ -236,11 +236,11 @@ impl World {
     async fn look(&self, stored: &StoredResponse, asks: Asks) -> Validity {
         let fence = self.cache.fence();
         let from = stored.valid_at();
-        if from >= fence.current(stored.selectors.stripe) {
+        if from >= fence.current(stored.stripe()) {
             return Validity::Valid;
         }
         let steps = if self.omitted == Omitted::Floor { &LOOK[..2] } else { &LOOK[..] };
-        let mut look = Look::at(&stored.selectors, from, Some(causer(asks.name)));
+        let mut look = Look::at(stored.selectors(), from, Some(causer(asks.name)));
         for step in steps {
             self.pause().await;
             step(fence, &mut look);
@@ -313,7 +313,7 @@ impl World {
         };
         let validator = match found {
             Lookup::Found(stored, Validity::Valid) => {
-                if stored.freshness.staleness(self.clock.now()).is_none() {
+                if stored.freshness().staleness(self.clock.now()).is_none() {
                     let kept = Kept { response: stored, how: Reason::Fresh, vary: Vec::new(), variant: None };
                     return leader.answer(Outcome::Stored(Arc::new(kept)));
                 }

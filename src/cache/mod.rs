@@ -147,10 +147,10 @@ impl Cache {
     #[inline]
     pub fn check_for(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
         let from = response.valid_at();
-        if from >= self.0.fence.current(response.selectors.stripe) {
+        if from >= self.0.fence.current(response.stripe()) {
             return Validity::Valid;
         }
-        let (validity, at) = self.0.fence.check(&response.selectors, from, by);
+        let (validity, at) = self.0.fence.check(response.selectors(), from, by);
         if validity == Validity::Valid {
             response.remember_valid(at);
         }

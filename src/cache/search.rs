@@ -24,10 +24,10 @@ impl Cache {
     /// Makes a response that was just stored under `key` findable for other queries, where it says so. Of two, the one whose
     /// fill began later is found. Where the store takes none of this, the response is found under its own URL only.
     pub(super) fn make_findable(&self, store: usize, key: &CacheKey, response: &StoredResponse, now: Now) {
-        let Some(rule) = SearchRule::of(response.field_all(&NO_VARY_SEARCH)) else { return };
+        let Some(rule) = rule_of(response) else { return };
         let Some((rules, place)) = places(key, &rule, key.query().as_deref()) else { return };
         let Some(backend) = self.0.stores.get(store) else { return };
-        let until = response.freshness.useless_after();
+        let until = response.freshness().useless_after();
         // Under a lock of all URLs that differ in their queries only.
         self.0.fills.alone(&rules, || {
             let known = self.rules(store, &rules, now);
@@ -68,7 +68,7 @@ impl Cache {
                 return None;
             };
             // It may be another response by now.
-            let still = SearchRule::of(stored.field_all(&NO_VARY_SEARCH)).as_ref() == Some(rule);
+            let still = rule_of(&stored).as_ref() == Some(rule);
             (still && self.stands_purges_of(asked, &tags(), &stored)).then_some(stored)
         })
     }
@@ -76,7 +76,7 @@ impl Cache {
     /// Whether no purge of what was asked for covers the response. What is remembered of it, and what a confirmation says, holds
     /// for its own URL only, so it is judged from where the oldest of its content began. Below the floor nobody can tell, and it counts as purged.
     fn stands_purges_of(&self, asked: &Coverage<'_>, tags: &[Arc<str>], stored: &StoredResponse) -> bool {
-        let selectors = asked.selectors([&stored.selectors.tags, tags].concat());
+        let selectors = asked.selectors([&stored.tags(), tags].concat());
         self.check_fill(&selectors, stored.since) == Validity::Valid
     }
 
@@ -86,6 +86,12 @@ impl Cache {
             _ => None,
         }
     }
+}
+
+/// The rule that a response gives.
+fn rule_of(response: &StoredResponse) -> Option<SearchRule> {
+    let lines: Vec<_> = response.field_all(&NO_VARY_SEARCH).collect();
+    SearchRule::of(lines.iter())
 }
 
 /// Where the rules of a URL are kept, and where it is kept what lies under one of them for this query.

@@ -62,7 +62,7 @@ impl Cache {
 
     /// Whether a purge makes it useless.
     fn is_useless(&self, response: &StoredResponse, now: Now) -> bool {
-        let freshness = &response.freshness;
+        let freshness = response.freshness();
         let windows = freshness.stale_while_revalidate.max(freshness.stale_if_error);
         match self.check(response) {
             Validity::Valid => false,

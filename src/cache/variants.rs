@@ -20,7 +20,7 @@ use crate::stored::{Entry, Member, StoredResponse, Variants, later};
 pub(super) const MAX_VARIANTS: usize = 64;
 
 /// What the list of them may weigh in bytes: the fields of a request may be long, and they are part of its variant's key.
-const MAX_BYTES: usize = 64 * 1024;
+const MAX_BYTES: u64 = 80 * 1024;
 
 /// `known` with one more variant as the newest, told apart by `fields`; and the places of those that go for it. Where only a
 /// part is stored, `place` is that of the whole all the same.
@@ -30,7 +30,7 @@ pub(super) fn with(
     place: &CacheKey,
     response: &StoredResponse,
 ) -> (Variants, Vec<CacheKey>) {
-    let until = later(response.freshness.useless_after(), known.as_ref().map(|known| known.until));
+    let until = later(response.freshness().useless_after(), known.as_ref().map(|known| known.until));
     let mut members = known.map_or_else(Vec::new, |known| known.members.clone());
     members.retain(|member| member.place != *place);
     members.push(Member {
@@ -38,7 +38,7 @@ pub(super) fn with(
         ticket: response.ticket,
         // A part is found by whom it was fetched for only.
         language: (response.status != StatusCode::PARTIAL_CONTENT)
-            .then(|| weighted::one_language(response.field_all(&CONTENT_LANGUAGE)))
+            .then(|| language_of(response))
             .flatten()
             .map(Into::into),
     });
@@ -77,12 +77,18 @@ impl Cache {
         match self.get(store, &member.place, now)? {
             // An answer to HEAD may have given it another language since.
             Entry::Response(response) => {
-                let still = weighted::one_language(response.field_all(&CONTENT_LANGUAGE)) == Some(wanted);
+                let still = language_of(&response) == Some(wanted);
                 (still && self.check(&response) == Validity::Valid).then_some(response)
             }
             _ => None,
         }
     }
+}
+
+/// The one language of a response.
+fn language_of(response: &StoredResponse) -> Option<Vec<u8>> {
+    let lines: Vec<_> = response.field_all(&CONTENT_LANGUAGE).collect();
+    weighted::one_language(lines.iter())
 }
 
 /// How many other variants are named to the origin at most.
@@ -110,8 +116,8 @@ impl Cache {
         };
         for member in variants.members.iter().rev().filter(takes_the_same) {
             let Some(Entry::Response(response)) = self.get(store, &member.place, now) else { continue };
-            let Some(tag) = response.field(&ETAG).filter(|tag| validation::is_listed(tag)) else { continue };
-            if let Some(same) = found.iter().find(|other| other.field(&ETAG) == Some(tag)) {
+            let Some(tag) = response.field(&ETAG).filter(validation::is_listed) else { continue };
+            if let Some(same) = found.iter().find(|other| other.field(&ETAG).as_ref() == Some(&tag)) {
                 broken.extend((!is_same(&same.body, &response.body)).then(|| tag.clone()));
             } else if found.len() < MAX_NAMED
                 && response.status == StatusCode::OK
@@ -120,7 +126,7 @@ impl Cache {
                 found.push(response);
             }
         }
-        found.retain(|response| response.field(&ETAG).is_some_and(|tag| !broken.contains(tag)));
+        found.retain(|response| response.field(&ETAG).is_some_and(|tag| !broken.contains(&tag)));
         found
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, token: &Token, query: &str) -> 
     let found = blocking(move || {
         let coverings = wanted.iter().map(|one| covering(&shared, one)).collect::<Result<Vec<_>, _>>()?;
         Ok::<_, Error>(list(&shared, &kept, |response| {
-            coverings.iter().all(|any| any.iter().any(|one| one.covers(&response.selectors)))
+            coverings.iter().all(|any| any.iter().any(|one| one.covers(response.selectors())))
         }))
     });
     let found = found.await??;
@@ -148,7 +148,7 @@ fn is_of(tenant: Option<&str>, view: &KeyView) -> bool {
 }
 
 fn told(shared: &Shared, shown: &Shown, view: &KeyView, text: String, now: Now) -> Value {
-    let freshness = &shown.response.freshness;
+    let freshness = shown.response.freshness();
     let state = match (shown.validity, freshness.staleness(now)) {
         (Validity::Valid, None) => "fresh",
         (Validity::Valid, Some(_)) => "stale",
@@ -161,7 +161,7 @@ fn told(shared: &Shared, shown: &Shown, view: &KeyView, text: String, now: Now) 
         "route": view.route,
         "url": view.url(),
         "store": shared.config().stores.get(shown.store).map(|store| &store.name),
-        "tags": shown.response.selectors.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(),
+        "tags": shown.response.selectors().tags().collect::<Vec<_>>(),
         "status": shown.response.status.as_u16(),
         "age": freshness.age(now).as_secs(),
         // Without an end it is kept until it is purged.

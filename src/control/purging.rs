@@ -75,7 +75,7 @@ async fn dry_run(
     let kept = Kept { tenant, limit: SAMPLE, ..Kept::default() };
     let shared = shared.clone();
     let found = blocking(move || {
-        keys::list(&shared, &kept, |response| covering.iter().any(|one| one.covers(&response.selectors)))
+        keys::list(&shared, &kept, |response| covering.iter().any(|one| one.covers(response.selectors())))
     });
     let found = found.await?;
     let mut answer = json!({

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use http::HeaderName;
 
 use super::view::Reader;
-use super::{CacheKey, MAX_KEY_BYTES, Writer};
+use super::{CacheKey, MAX_KEY_BYTES, VARIANT, Writer};
 
 /// Marks what lies beside the responses of a URL. No part of a key has this length.
-pub(super) const SEARCH: [u8; 4] = (u32::MAX - 1).to_be_bytes();
+pub(super) const SEARCH: [u8; 1] = [0xfe];
 
 impl CacheKey {
     /// The value of a field by which this variant of `base` was selected; `Some(None)`: there was no such field. `None` where the
     /// field does not select.
     pub fn selected(&self, base: &Self, field: &HeaderName) -> Option<Option<&[u8]>> {
-        let rest = self.bytes.get(base.len() + 4..)?;
+        let rest = self.bytes.get(base.len() + VARIANT.len()..)?;
         let mut reader = Reader { bytes: rest, at: 0 };
         while reader.at < rest.len() {
             let (name, value) = (reader.part()?, reader.maybe_part()?);
@@ -27,7 +27,7 @@ impl CacheKey {
 
     /// The key of this variant of `base` if the request had `value` in `field`. `None` where `field` does not select.
     pub fn reselected(&self, base: &Self, field: &HeaderName, value: &[u8]) -> Option<Self> {
-        let (head, rest) = self.bytes.split_at_checked(base.len() + 4)?;
+        let (head, rest) = self.bytes.split_at_checked(base.len() + VARIANT.len())?;
         let mut reader = Reader { bytes: rest, at: 0 };
         let mut writer = Writer(head.to_vec());
         let mut selects = false;

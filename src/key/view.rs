@@ -1,6 +1,6 @@
 //! A key read back into its parts: for inspection, and to find the key that variants share.
 
-use super::{CacheKey, Owner, PART, VARIANT};
+use super::{CacheKey, LONG, Owner, PART, SHORT, VARIANT};
 use crate::identity::{Kind, Tenant, User};
 
 /// The parts of a key.
@@ -53,6 +53,19 @@ impl CacheKey {
     }
 }
 
+/// The first part of these bytes, and what follows it.
+pub(super) fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = match bytes.split_first()? {
+        (&LONG, rest) => {
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            (usize::try_from(u32::from_be_bytes(*length)).ok()?, rest)
+        }
+        (&length @ ..=SHORT, rest) => (usize::from(length), rest),
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
 /// Reads the bytes of a key, part by part.
 pub(super) struct Reader<'a> {
     pub(super) bytes: &'a [u8],
@@ -86,11 +99,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn part(&mut self) -> Option<&'a [u8]> {
-        let (length, _) = self.bytes.get(self.at..)?.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let start = self.at + 4;
-        let part = self.bytes.get(start..start.checked_add(length)?)?;
-        self.at = start + length;
+        let (part, rest) = part(self.bytes.get(self.at..)?)?;
+        self.at = self.bytes.len() - rest.len();
         Some(part)
     }
 
@@ -185,6 +195,22 @@ mod tests {
                 assert_eq!(variant.part(None).unwrap().base(), key);
                 assert_ne!(variant.name(), key.name());
             }
+        }
+    }
+
+    #[test]
+    fn a_part_of_any_length_is_read_back() {
+        for length in [0, 1, 239, 240, 241, 242, 255, 256, 60_000] {
+            let path = "x".repeat(length);
+            let key = CacheKey::new(&KeyParts { path: &path, query: Some(""), ..KeyParts::PLAIN }).unwrap();
+            assert_eq!(key.view().unwrap().path, path);
+            assert_eq!(key.part(None).unwrap().base(), key);
+            let without = key.without_query().unwrap();
+            assert_ne!(without, key);
+            assert!(!key.describe().contains("search") && without.describe().ends_with(" search"));
+        }
+        for no_part in [&VARIANT[..], &PART, &[LONG, 0, 0], &[LONG, 0, 0, 0, 2, b'x'], &[2, b'x'], &[]] {
+            assert_eq!(part(no_part), None);
         }
     }
 }

@@ -323,7 +323,7 @@ impl<S: Inner> Proxy<S> {
         let now = self.shared.now();
         let old = errand.old.as_ref()?;
         let validity = self.shared.cache.check_for(old, errand.visit.causer());
-        if !may_stand_in(&errand.job.wishes.directives, &old.freshness, validity, now) {
+        if !may_stand_in(&errand.job.wishes.directives, &old.freshness(), validity, now) {
             return None;
         }
         let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);

@@ -29,11 +29,11 @@ impl<S: Inner> Proxy<S> {
         let stored = match variant {
             Some(own) => cache
                 .in_preferred_language(keyed.store, &keyed.key, own, headers, plan.now)
-                .filter(|stored| tags().iter().all(|tag| stored.selectors.tags.contains(tag))),
+                .filter(|stored| tags().iter().all(|tag| stored.selectors().tags().any(|own| own == &**tag))),
             None => cache.equivalent(&keyed.coverage(), tags, headers, plan.now),
         }?;
         let (decision, reason) =
-            decide(&plan.asked.wishes, Some((&stored.freshness, Validity::Valid)), plan.now);
+            decide(&plan.asked.wishes, Some((&stored.freshness(), Validity::Valid)), plan.now);
         let answers = !validation::is_for_the_origin(headers) || meets(headers, &stored, plan.now);
         (decision == Decision::Serve && answers).then_some((stored, reason))
     }

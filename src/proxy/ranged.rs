@@ -26,7 +26,7 @@ pub(super) fn extent(stored: &StoredResponse) -> Option<Extent> {
     match stored.status {
         StatusCode::OK => Extent::whole(length),
         StatusCode::PARTIAL_CONTENT => {
-            let range = ContentRange::parse(stored.field(&CONTENT_RANGE)?)?;
+            let range = ContentRange::parse(&stored.field(&CONTENT_RANGE)?)?;
             Some(Extent { range, length })
         }
         _ => None,
@@ -35,7 +35,8 @@ pub(super) fn extent(stored: &StoredResponse) -> Option<Extent> {
 
 /// Whether a stored part answers a request for `span`: it holds the range, and the request's `If-Range` lets it.
 pub(super) fn answers(part: &StoredResponse, span: Span, request: &HeaderMap, now: Now) -> bool {
-    cut(Asked::One(span), request, extent(part), |name| part.field(name), now).is_some()
+    let fields = part.header_map();
+    cut(Asked::One(span), request, extent(part), |name| fields.get(name), now).is_some()
 }
 
 /// What a request for a range gets of a response with this extent and these fields. `None`: all of it, for nothing else was

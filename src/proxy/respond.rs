@@ -7,6 +7,7 @@ use super::verdict::Verdict;
 use super::{head, ranged};
 use crate::clock::Now;
 use crate::http::{Body, Present};
+use crate::policy::Freshness;
 use crate::policy::ranges::{Asked, Cut};
 use crate::policy::validation::{self, Validators};
 use crate::stored::StoredResponse;
@@ -22,19 +23,20 @@ pub(super) fn from_stored(
     verdict: &Verdict,
     now: Now,
 ) -> Response<Body> {
-    let age = stored.freshness.age(now).as_secs();
-    let by_age = stored.freshness.remaining(now).map(|left| seconds(left, stored, now));
+    let freshness = stored.freshness();
+    let age = freshness.age(now).as_secs();
+    let by_age = freshness.remaining(now).map(|left| seconds(left, &freshness, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
     let ttl = by_age.into_iter().chain(by_purge).min();
     let mut headers = head::of_hit(stored, age, ttl, verdict);
     let mut response = Response::new(Body::empty());
-    if present.has(Present::CONDITION) && is_unchanged(request, stored.status, |name| stored.field(name), now)
+    if present.has(Present::CONDITION) && is_unchanged(request, stored.status, |name| headers.get(name), now)
     {
         *response.headers_mut() = headers;
         unchanged(&mut response);
         return response;
     }
-    if let Some(cut) = cut_from(asked, request, stored, now) {
+    if let Some(cut) = cut_from(asked, request, stored, &headers, now) {
         let (status, at) = ranged::head(&cut, &mut headers);
         *response.status_mut() = status;
         *response.body_mut() = Body::full(ranged::slice(&stored.body, &at));
@@ -63,7 +65,8 @@ pub(super) fn is_unchanged<'a>(
 
 /// Whether a stored response meets a request's `If-Match` or `If-Unmodified-Since`: only a 200 does.
 pub(super) fn meets(request: &HeaderMap, stored: &StoredResponse, now: Now) -> bool {
-    let validators = Validators::of(|name| stored.field(name));
+    let fields = stored.header_map();
+    let validators = Validators::of(|name| fields.get(name));
     stored.status == StatusCode::OK && validation::is_met(request, validators, now)
 }
 
@@ -74,14 +77,20 @@ pub(super) fn unchanged(response: &mut Response<Body>) {
     response.headers_mut().remove(CONTENT_RANGE);
 }
 
-fn cut_from(asked: Asked, request: &HeaderMap, stored: &StoredResponse, now: Now) -> Option<Cut> {
+fn cut_from(
+    asked: Asked,
+    request: &HeaderMap,
+    stored: &StoredResponse,
+    fields: &HeaderMap,
+    now: Now,
+) -> Option<Cut> {
     matches!(asked, Asked::One(_))
-        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| stored.field(name), now))?
+        .then(|| ranged::cut(asked, request, ranged::extent(stored), |name| fields.get(name), now))?
 }
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
-fn seconds(left: std::time::Duration, stored: &StoredResponse, now: Now) -> i64 {
-    stored.freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
+fn seconds(left: std::time::Duration, freshness: &Freshness, now: Now) -> i64 {
+    freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
 }
 
 fn whole_seconds(time: std::time::Duration) -> i64 {

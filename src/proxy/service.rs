@@ -97,7 +97,8 @@ fn judge<R>(
     found: Option<(&StoredResponse, Validity)>,
     now: Now,
 ) -> (Decision, Reason) {
-    let judged = found.map(|(stored, validity)| (&stored.freshness, validity));
+    let judged = found.map(|(stored, validity)| (stored.freshness(), validity));
+    let judged = judged.as_ref().map(|(freshness, validity)| (freshness, *validity));
     let (decision, reason) = decide(&asked.wishes, judged, now);
     let (present, headers) = (visit.about.present, &visit.parts.headers);
     if !present.has(Present::PRECONDITION) || !validation::is_for_the_origin(headers) {

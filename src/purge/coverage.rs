@@ -2,11 +2,11 @@
 //! carries the digests of all the rows that could mean it. Equal digests of different selectors purge too much, never
 //! too little.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::identity::{Tenant, User};
 use crate::key::{CacheKey, Owner, digest};
-use crate::stored::Selectors;
+use crate::stored::{Covered, Selectors};
 use crate::tag::Pattern;
 
 /// The number of stripes of `current`. Stripe 0 is that of public responses, stripe 1 that of the scopes of roles.
@@ -104,9 +104,14 @@ fn tenant_stripe(name: &str) -> u8 {
     u8::try_from(spread).unwrap_or_default() + 2
 }
 
-fn row(scope: u64, what: &[u8], text: &[&[u8]]) -> u64 {
-    let mut bytes = scope.to_be_bytes().to_vec();
-    bytes.extend_from_slice(what);
+/// The row of a selector in a scope. Both are keyed digests, which nobody outside can choose.
+fn row(scope: u64, selector: u64) -> u64 {
+    scope.rotate_left(32) ^ selector
+}
+
+/// The digest of a selector.
+fn what(kind: &[u8], text: &[&[u8]]) -> u64 {
+    let mut bytes = kind.to_vec();
     for part in text {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
@@ -114,18 +119,31 @@ fn row(scope: u64, what: &[u8], text: &[&[u8]]) -> u64 {
     digest(&bytes)
 }
 
-fn group(scope: u64, authority: &str, name: &str) -> u64 {
-    row(scope, b"group", &[authority.as_bytes(), name.as_bytes()])
+fn group(authority: &str, name: &str) -> u64 {
+    what(b"group", &[authority.as_bytes(), name.as_bytes()])
 }
 
-fn user(scope: u64, user: &User) -> u64 {
+fn user(user: &User) -> u64 {
     let kind = [user.kind as u8];
-    row(scope, b"user", &[&kind, user.issuer.as_bytes(), user.name.as_bytes()])
+    what(b"user", &[&kind, user.issuer.as_bytes(), user.name.as_bytes()])
 }
 
 /// The row of everything of a scope.
 pub(super) fn everything(scope: u64) -> u64 {
-    row(scope, b"everything", &[])
+    static EVERYTHING: LazyLock<u64> = LazyLock::new(|| what(b"everything", &[]));
+    row(scope, *EVERYTHING)
+}
+
+/// The scopes of a response: its own and that of everybody's, which is not kept with each.
+pub(super) fn scopes_of(covered: Covered<'_>) -> impl Iterator<Item = u64> + '_ {
+    static ALL: LazyLock<u64> = LazyLock::new(|| Scope::All.digest());
+    std::iter::once(*ALL).chain(covered.scope())
+}
+
+/// Every exact row that may cover a response.
+pub(super) fn covering_rows(covered: Covered<'_>) -> impl Iterator<Item = u64> + '_ {
+    let rows = move |scope| covered.selectors().map(move |selector| row(scope, selector));
+    scopes_of(covered).flat_map(move |scope| std::iter::once(everything(scope)).chain(rows(scope)))
 }
 
 /// What covers a response, as the request path knows it before the answer's own tags are known.
@@ -160,27 +178,22 @@ impl Coverage<'_> {
 
     /// The digests of every row that may cover the response with these tags.
     pub fn selectors(&self, tags: Vec<Arc<str>>) -> Selectors {
-        let mut scopes = vec![Scope::All.digest()];
-        match self.owner.tenant() {
-            Some(Tenant { scope: true, .. }) => scopes.push(Scope::Scopes.digest()),
-            Some(tenant) => scopes.push(Scope::Tenant(&tenant.name).digest()),
-            None if *self.owner == Owner::Public => scopes.push(Scope::Public.digest()),
-            None => {}
+        let scope = match self.owner.tenant() {
+            Some(Tenant { scope: true, .. }) => Some(Scope::Scopes),
+            Some(tenant) => Some(Scope::Tenant(&tenant.name)),
+            None => (*self.owner == Owner::Public).then_some(Scope::Public),
+        };
+        let mut selectors = Vec::with_capacity(5 + 2 * tags.len());
+        selectors.push(what(b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
+        selectors.push(what(b"key", &[self.key.as_bytes()]));
+        selectors.push(what(b"route", &[self.route.as_bytes()]));
+        selectors.push(what(b"store", &[&self.store.to_be_bytes()]));
+        selectors.extend(tags.iter().map(|tag| what(b"tag", &[tag.as_bytes()])));
+        selectors.extend(tags.iter().map(|tag| group(self.authority, tag)));
+        if let Owner::User(_, one) = self.owner {
+            selectors.push(user(one));
         }
-        let mut exact = Vec::with_capacity(scopes.len() * (6 + 2 * tags.len()));
-        for &scope in &scopes {
-            exact.push(everything(scope));
-            exact.push(row(scope, b"url", &[self.authority.as_bytes(), self.target.as_bytes()]));
-            exact.push(row(scope, b"key", &[self.key.as_bytes()]));
-            exact.push(row(scope, b"route", &[self.route.as_bytes()]));
-            exact.push(row(scope, b"store", &[&self.store.to_be_bytes()]));
-            exact.extend(tags.iter().map(|tag| row(scope, b"tag", &[tag.as_bytes()])));
-            exact.extend(tags.iter().map(|tag| group(scope, self.authority, tag)));
-            if let Owner::User(_, one) = self.owner {
-                exact.push(user(scope, one));
-            }
-        }
-        Selectors { stripe: self.stripe(), exact: exact.into(), tags: tags.into(), scopes: scopes.into() }
+        Selectors::new(self.stripe(), scope.map(|scope| scope.digest()), &selectors, &tags)
     }
 }
 
@@ -210,18 +223,19 @@ pub(super) fn rows(selectors: &[Selector], whose: &Where) -> Rows {
     for scope in &scopes(whose) {
         let scope = scope.digest();
         for selector in selectors {
+            let mut exact = |selector| rows.exact.push(row(scope, selector));
             match selector {
                 Selector::Everything => rows.exact.push(everything(scope)),
-                Selector::Url { authority, target } => {
-                    rows.exact.push(row(scope, b"url", &[authority.as_bytes(), target.as_bytes()]));
-                }
-                Selector::Key(key) => rows.exact.push(row(scope, b"key", &[key.as_bytes()])),
-                Selector::Route(name) => rows.exact.push(row(scope, b"route", &[name.as_bytes()])),
-                Selector::Store(number) => rows.exact.push(row(scope, b"store", &[&number.to_be_bytes()])),
-                Selector::Tag(tag) => rows.exact.push(row(scope, b"tag", &[tag.as_bytes()])),
-                Selector::Group { authority, name } => rows.exact.push(group(scope, authority, name)),
-                Selector::User(one) => rows.exact.push(user(scope, one)),
                 Selector::Pattern(pattern) => rows.patterns.push((scope, pattern.clone())),
+                Selector::Url { authority, target } => {
+                    exact(what(b"url", &[authority.as_bytes(), target.as_bytes()]));
+                }
+                Selector::Key(key) => exact(what(b"key", &[key.as_bytes()])),
+                Selector::Route(name) => exact(what(b"route", &[name.as_bytes()])),
+                Selector::Store(number) => exact(what(b"store", &[&number.to_be_bytes()])),
+                Selector::Tag(tag) => exact(what(b"tag", &[tag.as_bytes()])),
+                Selector::Group { authority, name } => exact(group(authority, name)),
+                Selector::User(one) => exact(user(one)),
             }
         }
     }
@@ -238,10 +252,10 @@ impl Covering {
     }
 
     /// Whether a response with these selectors is covered.
-    pub fn covers(&self, response: &Selectors) -> bool {
-        self.0.exact.iter().any(|row| response.exact.contains(row))
+    pub fn covers(&self, response: Covered<'_>) -> bool {
+        covering_rows(response).any(|row| self.0.exact.contains(&row))
             || self.0.patterns.iter().any(|(scope, pattern)| {
-                response.scopes.contains(scope) && response.tags.iter().any(|tag| pattern.covers(tag))
+                scopes_of(response).any(|own| own == *scope) && response.tags().any(|tag| pattern.covers(tag))
             })
     }
 }

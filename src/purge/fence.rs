@@ -12,7 +12,7 @@ use super::record::{Causer, Purge, Receipt, Record};
 use super::table::{Limits, Table};
 use crate::clock::Now;
 use crate::policy::Validity;
-use crate::stored::{Position, Selectors};
+use crate::stored::{Covered, Position};
 
 /// `current` of one stripe, alone on its cache line: tenants do not slow each other down.
 #[repr(align(64))]
@@ -53,7 +53,7 @@ pub const RAISE: [fn(&Fence, Position); 3] = [Fence::raise_current, Fence::publi
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// What covers it.
-    pub selectors: &'a Selectors,
+    pub covered: Covered<'a>,
     /// The position at which it began, or at which it was last found valid.
     pub from: Position,
     /// Who looks: a soft purge that they caused is a hard one for them.
@@ -66,8 +66,8 @@ pub struct Look<'a> {
 
 impl<'a> Look<'a> {
     /// A look at a response that holds for `from`.
-    pub fn at(selectors: &'a Selectors, from: Position, by: Option<Causer>) -> Self {
-        Self { selectors, from, by, current: 0, validity: Validity::Valid }
+    pub fn at(covered: impl Into<Covered<'a>>, from: Position, by: Option<Causer>) -> Self {
+        Self { covered: covered.into(), from, by, current: 0, validity: Validity::Valid }
     }
 }
 
@@ -157,25 +157,31 @@ impl Fence {
 
     /// The verdict on a response that holds for `from`: where its fill began, or where it was last found valid; and the
     /// position that the verdict holds for.
-    pub fn check(&self, selectors: &Selectors, from: Position, by: Option<Causer>) -> (Validity, Position) {
-        let current = self.current(selectors.stripe);
+    pub fn check<'a>(
+        &self,
+        covered: impl Into<Covered<'a>>,
+        from: Position,
+        by: Option<Causer>,
+    ) -> (Validity, Position) {
+        let covered = covered.into();
+        let current = self.current(covered.stripe);
         if from >= current {
             return (Validity::Valid, current);
         }
-        let mut look = Look::at(selectors, from, by);
+        let mut look = Look::at(covered, from, by);
         LOOK.iter().for_each(|step| step(self, &mut look));
         (look.validity, look.current)
     }
 
     /// A step of [`LOOK`].
     pub fn load_current(&self, look: &mut Look<'_>) {
-        look.current = self.current(look.selectors.stripe);
+        look.current = self.current(look.covered.stripe);
     }
 
     /// A step of [`LOOK`].
     pub fn look_at_rows(&self, look: &mut Look<'_>) {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        look.validity = look.validity.worse(table.judge(look.selectors, look.from, look.by));
+        look.validity = look.validity.worse(table.judge(look.covered, look.from, look.by));
     }
 
     /// A step of [`LOOK`].
@@ -265,6 +271,7 @@ mod tests {
 
     use crate::identity::{Kind, Tenant};
     use crate::key::{CacheKey, KeyParts, Owner};
+    use crate::stored::Selectors;
     use crate::tag::Pattern;
 
     fn tenant(name: &str, scope: bool) -> Owner {

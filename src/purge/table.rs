@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::coverage::{everything, rows};
+use super::coverage::{covering_rows, everything, rows, scopes_of};
 use super::record::{Causer, Record};
 use super::row::Row;
 use crate::key::PreparedState;
 use crate::policy::Validity;
-use crate::stored::{Position, Selectors};
+use crate::stored::{Covered, Position};
 use crate::tag::Pattern;
 
 /// How large the table may grow before the floor is raised early.
@@ -87,12 +87,11 @@ impl Table {
     }
 
     /// What the rows say of a response that holds for `from`.
-    pub(super) fn judge(&self, selectors: &Selectors, from: Position, by: Option<Causer>) -> Validity {
-        let exact = selectors.exact.iter().filter_map(|digest| self.exact.get(digest));
-        let patterns = selectors.scopes.iter().filter_map(|scope| self.patterns.get(scope)).flatten();
-        let patterns = patterns.filter(|(pattern, row)| {
-            row.newest() > from && selectors.tags.iter().any(|tag| pattern.covers(tag))
-        });
+    pub(super) fn judge(&self, covered: Covered<'_>, from: Position, by: Option<Causer>) -> Validity {
+        let exact = covering_rows(covered).filter_map(|digest| self.exact.get(&digest));
+        let patterns = scopes_of(covered).filter_map(|scope| self.patterns.get(&scope)).flatten();
+        let patterns = patterns
+            .filter(|(pattern, row)| row.newest() > from && covered.tags().any(|tag| pattern.covers(tag)));
         let rows = exact.chain(patterns.map(|(_, row)| row));
         rows.map(|row| row.judge(from, by)).fold(Validity::Valid, Validity::worse)
     }

@@ -15,7 +15,7 @@ use crate::stored::Entry;
 /// A store in memory.
 pub struct MemoryStore {
     kept: Kept,
-    capacity: Capacity,
+    weigh: Weigh,
     max_object: u64,
 }
 
@@ -24,13 +24,28 @@ enum Kept {
     Ordered(OrderedStore),
 }
 
+/// What an entry takes of the store's own tables: in the default store a place in the slab and one in its map, which grow by
+/// doubling; with a strict order one in a map by key and one in a tree by rank.
+const PLACE: u64 = 72;
+const PLACE_ORDERED: u64 = 200;
+
+/// The share of an entry's bytes that the allocator keeps free between entries while they come and go: measured
+/// (docs/performance.md, "Memory").
+const BETWEEN: u64 = 10;
+
 #[derive(Clone)]
-struct Weigh(Capacity);
+struct Weigh {
+    capacity: Capacity,
+    place: u64,
+}
 
 impl Weigh {
     fn of(&self, key: &CacheKey, entry: &Entry) -> u64 {
-        match self.0 {
-            Capacity::Bytes(_) => entry.weight(key.len()),
+        match self.capacity {
+            Capacity::Bytes(_) => {
+                let bytes = entry.weight(key.len()) + self.place;
+                bytes + bytes / BETWEEN
+            }
             Capacity::Entries(_) => 1,
         }
     }
@@ -60,12 +75,13 @@ const USUAL_WEIGHT: u64 = 4 * 1024;
 impl MemoryStore {
     /// A store as configured.
     pub fn new(config: &StoreConfig) -> Self {
-        let weigh = Weigh(config.capacity);
+        let place = if config.eviction == Eviction::ScanResistant { PLACE } else { PLACE_ORDERED };
+        let weigh = Weigh { capacity: config.capacity, place };
         let kept = match config.eviction {
-            Eviction::ScanResistant => Kept::Scan(Box::new(scan_resistant(config, weigh))),
+            Eviction::ScanResistant => Kept::Scan(Box::new(scan_resistant(config, weigh.clone()))),
             order => Kept::Ordered(OrderedStore::new(order, capacity(config.capacity))),
         };
-        Self { kept, capacity: config.capacity, max_object: config.max_object }
+        Self { kept, weigh, max_object: config.max_object }
     }
 
     /// The largest body that it takes.
@@ -116,8 +132,8 @@ impl Backend for MemoryStore {
     }
 
     fn put(&self, key: CacheKey, entry: Entry, now: Now) -> Result<(), StoreError> {
-        let weight = Weigh(self.capacity).of(&key, &entry);
-        if weight > capacity(self.capacity) {
+        let weight = self.weigh.of(&key, &entry);
+        if weight > capacity(self.weigh.capacity) {
             return Err(StoreError::TooLarge);
         }
         match &self.kept {
@@ -163,6 +179,6 @@ impl Backend for MemoryStore {
             Kept::Scan(cache) => (cache.len() as u64, cache.weight()),
             Kept::Ordered(store) => store.size(),
         };
-        Stats { entries, bytes, capacity: capacity(self.capacity) }
+        Stats { entries, bytes, capacity: capacity(self.weigh.capacity) }
     }
 }

@@ -195,7 +195,8 @@ impl World {
         let (lookup, variant) = self.cache.lookup(0, &self.key, &asks.headers(), self.clock.now());
         let found =
             if let Lookup::Found(stored, validity) = lookup { Some((stored, validity)) } else { None };
-        let judged = found.as_ref().map(|(stored, validity)| (&stored.freshness, *validity));
+        let judged = found.as_ref().map(|(stored, validity)| (stored.freshness(), *validity));
+        let judged = judged.as_ref().map(|(freshness, validity)| (freshness, *validity));
         if decide(&asks.wishes(), judged, self.clock.now()).0 == Decision::Serve {
             return self.serve(asks, &found.unwrap().0.body);
         }
@@ -293,7 +294,7 @@ impl World {
         }
         let old = early.unwrap_or_else(|| self.valid(asks));
         if let Some(stored) = &old
-            && decide(&asks.wishes(), Some((&stored.freshness, Validity::Valid)), self.clock.now()).0
+            && decide(&asks.wishes(), Some((&stored.freshness(), Validity::Valid)), self.clock.now()).0
                 == Decision::Serve
             && self.omitted != Omitted::LookAgain
         {

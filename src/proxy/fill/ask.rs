@@ -34,8 +34,9 @@ impl<S: Inner> FillTask<S> {
         // A date says nothing of a change within its second, and nothing of other variants.
         let own = old.first().filter(|(_, strength)| *strength == Strength::Any);
         let modified = own.and_then(|(own, _)| own.field(&LAST_MODIFIED));
-        let tags = old.iter().filter_map(|(old, _)| old.field(&ETAG));
-        self.ask_with(method, validation::conditions(tags, modified).collect(), old, None).await
+        let tags = old.iter().filter_map(|(old, _)| old.field(&ETAG)).collect::<Vec<_>>();
+        self.ask_with(method, validation::conditions(tags.iter(), modified.as_ref()).collect(), old, None)
+            .await
     }
 
     /// Asks with these fields more than the job's. `old` is what a 304 may confirm, `part` what a 206 may go on with.
@@ -71,8 +72,8 @@ impl<S: Inner> FillTask<S> {
 
     /// The tags of the route and of the answer; a 304, or a 206, that names none leaves those of `old` as they are.
     pub(super) fn tags(&self, said: &Said, old: Option<&StoredResponse>) -> Result<Vec<Arc<str>>, Reason> {
-        let kept = old.filter(|_| said.tags.is_none()).map(|old| &old.selectors.tags[..]);
-        let answer = kept.or(said.tags.as_deref()).unwrap_or_default();
+        let kept = old.filter(|_| said.tags.is_none()).map(StoredResponse::tags);
+        let answer = kept.as_deref().or(said.tags.as_deref()).unwrap_or_default();
         tags::together(&self.job.tags, answer).inspect_err(|_| {
             tracing::warn!(
                 route = self.job.keyed.route.name,
@@ -92,7 +93,7 @@ fn confirmed(old: &[Old], answer: &HeaderMap) -> Option<Arc<StoredResponse>> {
     if named.is_none() && old.len() > 1 {
         return None;
     }
-    let exactly = old.iter().filter(|(old, _)| old.field(&ETAG) == named);
+    let exactly = old.iter().filter(|(old, _)| old.field(&ETAG).as_ref() == named);
     let mut old = exactly.chain(old).filter(|(old, strength)| confirms(old, *strength, answer));
     old.next().map(|(old, _)| old.clone())
 }
@@ -102,6 +103,7 @@ fn confirms(old: &StoredResponse, strength: Strength, answer: &HeaderMap) -> boo
     let (etag, modified) = (old.field(&ETAG), old.field(&LAST_MODIFIED));
     let asked = etag.is_some() || modified.is_some();
     // The origin may call a tag weak that it called strong before.
-    let weakened = strength == Strength::Strong && answer.contains_key(ETAG) && answer.get(ETAG) != etag;
-    asked && !weakened && validation::confirms(answer, etag, modified)
+    let weakened =
+        strength == Strength::Strong && answer.contains_key(ETAG) && answer.get(ETAG) != etag.as_ref();
+    asked && !weakened && validation::confirms(answer, etag.as_ref(), modified.as_ref())
 }

@@ -30,7 +30,14 @@ impl<S: Inner> FillTask<S> {
         let (etag, modified) = (old.field(&ETAG), old.field(&LAST_MODIFIED));
         match head.status {
             _ if confirmed.is_some() => self.updated(begun, &old, head, Reason::Validated),
-            StatusCode::OK if validation::agrees(&head.headers, etag, modified, old.body.len() as u64) => {
+            StatusCode::OK
+                if validation::agrees(
+                    &head.headers,
+                    etag.as_ref(),
+                    modified.as_ref(),
+                    old.body.len() as u64,
+                ) =>
+            {
                 self.updated(begun, &old, head, Reason::HeadUpdated);
             }
             // It is not the representation any more, or there is none: a stale window would show what is known to be gone.
@@ -43,7 +50,7 @@ impl<S: Inner> FillTask<S> {
     }
 
     fn updated(mut self, begun: Begun, old: &Arc<StoredResponse>, mut head: Head, how: Reason) {
-        head.tags = head.tags.and_then(|new| tags::together(&old.selectors.tags, &new));
+        head.tags = head.tags.and_then(|new| tags::together(&old.tags(), &new));
         let (head, judged) = self.renewed(old, head);
         match judged {
             Err(reason) => {
@@ -55,7 +62,7 @@ impl<S: Inner> FillTask<S> {
             Ok((freshness, variant)) => {
                 let begun = Begun { at: old.begun_at, since: old.since, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
-                if stored.selectors == old.selectors {
+                if stored.selectors() == old.selectors() {
                     // The fence's verdict on the one is that on the other.
                     stored.remember_valid(old.valid_at());
                 }

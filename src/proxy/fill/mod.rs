@@ -73,7 +73,9 @@ impl<S: Inner> FillTask<S> {
         let stored = match found {
             Lookup::Found(stored, Validity::Valid) => stored,
             // It can only be confirmed, and that by a validator that stands for every byte.
-            Lookup::Found(stored, Validity::StaleSince(_)) if validation::is_strong(stored.field(&ETAG)) => {
+            Lookup::Found(stored, Validity::StaleSince(_))
+                if validation::is_strong(stored.field(&ETAG).as_ref()) =>
+            {
                 return Again::Ask(self.with_others(Some((stored, Strength::Strong)), now));
             }
             _ => return self.look_at_part(variant.as_ref(), now),
@@ -85,9 +87,9 @@ impl<S: Inner> FillTask<S> {
     /// Whether a valid stored response answers those who wait; if not, it is the error.
     fn usable(&self, stored: Arc<StoredResponse>, now: Now) -> Result<Again, Arc<StoredResponse>> {
         let job = &self.job;
-        let since = stored.freshness.received >= job.arrived.mono;
-        let verdict = decide(&job.wishes, Some((&stored.freshness, Validity::Valid)), now).0;
-        if since && stored.freshness.staleness(now).is_none() || verdict == Decision::Serve {
+        let since = stored.freshness().received >= job.arrived.mono;
+        let verdict = decide(&job.wishes, Some((&stored.freshness(), Validity::Valid)), now).0;
+        if since && stored.freshness().staleness(now).is_none() || verdict == Decision::Serve {
             // Whoever waits may be after another variant: which one this is goes along.
             return Ok(match self.variant(&stored.header_map()) {
                 Ok(variant) => Again::Use(stored, variant),
@@ -109,8 +111,8 @@ impl<S: Inner> FillTask<S> {
                 &job.request.headers,
                 now,
             );
-            let own = old.first().and_then(|(own, _)| own.field(&ETAG)).cloned();
-            let others = others.into_iter().filter(|other| other.field(&ETAG) != own.as_ref());
+            let own = old.first().and_then(|(own, _)| own.field(&ETAG));
+            let others = others.into_iter().filter(|other| other.field(&ETAG) != own);
             old.extend(others.map(|other| (other, Strength::Strong)));
         }
         old
@@ -188,8 +190,8 @@ impl<S: Inner> FillTask<S> {
         // The age that the stored response had on its way here says nothing of the 304's (RFC 9111 section 4.3.4).
         headers.remove(AGE);
         // Of a representation that is only much the same it must not say that every byte is (RFC 9110 section 8.8.1).
-        let strengthens =
-            validation::is_strong(head.headers.get(ETAG)) && !validation::is_strong(old.field(&ETAG));
+        let strengthens = validation::is_strong(head.headers.get(ETAG))
+            && !validation::is_strong(old.field(&ETAG).as_ref());
         let kept = |name: &HeaderName| validation::kept_on_304(name) || strengthens && *name == ETAG;
         for name in head.headers.keys().filter(|name| !kept(name)) {
             headers.remove(name);

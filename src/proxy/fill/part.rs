@@ -53,7 +53,7 @@ impl<S: Inner> FillTask<S> {
     /// strong validator it is not; but then the application may answer with a whole response all the same, and where its own
     /// fields decide, it is asked.
     fn is_beginning(&self, part: &StoredResponse, validity: Validity) -> bool {
-        let strong = validation::is_strong(part.field(&ETAG));
+        let strong = validation::is_strong(part.field(&ETAG).as_ref());
         let known = extent(part).is_some_and(|extent| {
             extent.range.first == 0 && extent.range.complete.is_some() && extent.is_even()
         });
@@ -113,9 +113,9 @@ impl<S: Inner> FillTask<S> {
     fn is_same(&self, part: &StoredResponse, head: &Head) -> bool {
         let (etag, coding) = (head.headers.get(ETAG), head.headers.get(CONTENT_ENCODING));
         // An application may give one tag to two codings, though it must not.
-        let same = etag == part.field(&ETAG)
-            && coding.is_none_or(|coding| part.field(&CONTENT_ENCODING) == Some(coding));
-        validation::is_strong(etag) && same && part.selectors == self.selectors(head)
+        let same = etag == part.field(&ETAG).as_ref()
+            && coding.is_none_or(|coding| part.field(&CONTENT_ENCODING).as_ref() == Some(coding));
+        validation::is_strong(etag) && same && part.selectors() == self.selectors(head).covered()
     }
 
     /// A part is here: combined with the stored one where the two are of one representation, it becomes visible; as a whole
@@ -174,8 +174,8 @@ impl<S: Inner> FillTask<S> {
             return None;
         }
         // Only an answer to `If-Range` may leave its coding out.
-        let told =
-            self.describes_itself() && head.headers.get(CONTENT_ENCODING) != old.field(&CONTENT_ENCODING);
+        let told = self.describes_itself()
+            && head.headers.get(CONTENT_ENCODING) != old.field(&CONTENT_ENCODING).as_ref();
         if told {
             return None;
         }
