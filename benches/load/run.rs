@@ -147,7 +147,8 @@ impl Load<'_> {
             }
             self.send_what_is_due();
         }
-        self.figures.failed(number - self.answered_or_failed(), || "not answered in time".into());
+        let missing = number.saturating_sub(self.answered_or_failed());
+        self.figures.failed(missing, || "not answered in time".into());
         Ok(())
     }
 
