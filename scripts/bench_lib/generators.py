@@ -63,8 +63,9 @@ class WrkOnItsCores:
     def run(self, contender, turn, seconds):
         commands = [self.command(contender, turn, seconds, core) for core in contender.server.cores.split(",")]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        running = [subprocess.Popen(command, **pipes) for command in commands]
+        running = []
         try:
+            running.extend(subprocess.Popen(command, **pipes) for command in commands)
             rounds = [read_wrk(each.communicate()[0]) for each in running]
         finally:
             for each in running:

@@ -36,12 +36,17 @@ class Case:
     name: str
     title: str
     rows: list
-    base: str  # the row that the others are compared with
+    base: str  # the row that the others are compared with, or the end of the name of one of each server's rows
     note: str = ""
     command: str = ""
 
     def row(self, name):
         return next(row for row in self.rows if row.name == name)
+
+    def base_of(self, row):
+        """What this row is compared with: the base, or that of the same server."""
+        server = row.name.split(",")[0]
+        return next(each for each in self.rows if each.name in (self.base, f"{server}, {self.base}"))
 
     def ratio(self, name, base):
         return self.row(name).to(self.row(base))

@@ -4,6 +4,7 @@ import os
 import pathlib
 import platform
 import re
+import statistics
 
 from .processes import output
 
@@ -87,24 +88,21 @@ def rate_rows(case):
     head = ["", "requests/s", f"to {'the floor' if case.base == 'floor' else case.base} (range)", "CPU µs per request", "busy"]
     rows = []
     for row in case.rows:
-        ratio, low, high = row.to(case.row(case.base))
-        told = "" if row.name == case.base else f"{ratio:.3f} ({low:.2f} to {high:.2f})"
-        rows.append((row.name, f"{row.rate():,.0f}", told, f"{row.cost():.2f}", f"{100 * median(row.busy):.0f} %"))
+        base = case.base_of(row)
+        ratio, low, high = row.to(base)
+        told = "" if row is base else f"{ratio:.3f} ({low:.2f} to {high:.2f})"
+        rows.append((row.name, f"{row.rate():,.0f}", told, f"{row.cost():.2f}", f"{100 * statistics.median(row.busy):.0f} %"))
     return head, rows
 
 
 def latency_rows(case):
     quantiles = ["p50", "p90", "p99", "p99.9", "max"]
-    head = ["", *(f"{name}, µs" for name in quantiles), "late, µs", "CPU µs per request"]
+    head = ["", *(f"{name}, µs" for name in quantiles), "late, µs"]
     rows = []
     for row in case.rows:
         figures = [f"{row.quantile(name):,.0f}" for name in [*quantiles, "late_p99"]]
-        rows.append((row.name, *figures, f"{row.cost():.2f}"))
+        rows.append((row.name, *figures))
     return head, rows
-
-
-def median(values):
-    return sorted(values)[len(values) // 2]
 
 
 def machine(bench):

@@ -121,7 +121,7 @@ class Stage:
         return self.start(Floor, name, command, cores, port)
 
     def application(self, length):
-        return self.floor(length, APPLICATION_FIELDS, name="application", cores=GENERATOR)
+        return self.floor(length, APPLICATION_FIELDS, "reads", name="application", cores=GENERATOR)
 
     def floor_like(self, larder, request, *words):
         """A floor whose answers have the fields of Larder's. `Content-Length` and `Date` are hyper's own matter."""
