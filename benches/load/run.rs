@@ -180,7 +180,8 @@ impl Load<'_> {
         }
     }
 
-    /// Reads until nothing is there. A read that does not fill the buffer has taken all: what comes later is another event.
+    /// Reads until nothing is there. A read that does not fill the buffer has taken all; what comes later is another
+    /// event.
     fn read(&mut self, number: usize, buffer: &mut [u8]) {
         let connection = &mut self.connections[number];
         loop {

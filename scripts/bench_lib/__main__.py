@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from . import report
-from .cases import CASES
+from .cases import CASES, run
 from .processes import Failed, Ports, output, stop_on_signals
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -37,7 +37,8 @@ class Bench:
     def told(self, command, names=()):
         """A command as the page shows it: with no names of this machine's folders."""
         text = shlex.join(command)
-        for folder, name in [*dict(names).items(), (f"{pathlib.Path(self.programs['load']).parent}/", ""), (f"{ROOT}/", "")]:
+        programs = os.path.dirname(self.programs["load"])
+        for folder, name in {**dict(names), f"{programs}/": "", f"{ROOT}/": ""}.items():
             text = text.replace(folder, name)
         return re.sub(r"Bearer [\w.-]+", "Bearer TOKEN", text)
 
@@ -67,11 +68,13 @@ class Bench:
 
 
 def read_command_line():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures Larder beside a bare server, nginx and Varnish.")
+    about = "Measures Larder beside a bare server, nginx and Varnish."
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=about)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each case (7)")
     parser.add_argument("--seconds", type=int, default=2, help="seconds of each round (2)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s: to see that everything works; the page stays")
-    parser.add_argument("--only", nargs="+", metavar="CASE", choices=[*CASES, "start-up"], help=", ".join([*CASES, "start-up"]))
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s, to see that everything works")
+    names = [*CASES, "start-up"]
+    parser.add_argument("--only", nargs="+", metavar="CASE", choices=names, help="some of " + ", ".join(names))
     return parser.parse_args()
 
 
@@ -82,7 +85,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     bench = Bench(2 if options.quick else options.rounds, 1 if options.quick else options.seconds, options.quick)
     wanted = options.only or [*CASES, "start-up"]
-    cases = {name: case(bench) for name, case in CASES.items() if name in wanted}
+    cases = {name: run(bench, name) for name in CASES if name in wanted}
     extras = bench.extras() if "start-up" in wanted else {}
     text = report.page(bench, cases, extras)
     print(text)

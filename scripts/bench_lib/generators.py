@@ -1,4 +1,4 @@
-"""The load generators: wrk, h2load and our own `load`. Each run gives what was done, or ends everything with an error."""
+"""The load generators: wrk, h2load and our own `load`. A run gives what was done; errors that they saw end everything."""
 
 import dataclasses
 import json

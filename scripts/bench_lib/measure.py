@@ -4,6 +4,8 @@ import dataclasses
 import statistics
 import time
 
+from .processes import Failed
+
 
 @dataclasses.dataclass
 class Row:
@@ -70,7 +72,7 @@ def rounds(contenders, generator, turns, seconds, say):
 def measure(row, contender, generator, turn, seconds):
     contender.check()
     before, begun = contender.server.processor_time(), time.monotonic()
-    done = generator.run(contender, turn, seconds)
+    done = load(contender, generator, turn, seconds)
     used, taken = contender.server.processor_time() - before, time.monotonic() - begun
     contender.check()
     row.rates.append(done.rate)
@@ -78,3 +80,12 @@ def measure(row, contender, generator, turn, seconds):
     row.busy.append(used / taken)
     if done.latency:
         row.latencies.append(done.latency)
+
+
+def load(contender, generator, turn, seconds):
+    """One run of the generator. If it fails, the server's log may say why."""
+    try:
+        return generator.run(contender, turn, seconds)
+    except Failed as failure:
+        contender.server.check()
+        raise contender.server.failed(str(failure)) from failure

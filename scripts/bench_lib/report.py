@@ -85,7 +85,8 @@ def case_table(case):
 
 
 def rate_rows(case):
-    head = ["", "requests/s", f"to {'the floor' if case.base == 'floor' else case.base} (range)", "CPU µs per request", "busy"]
+    base = "the floor" if case.base == "floor" else case.base
+    head = ["", "requests/s", f"to {base} (range)", "CPU µs per request", "busy"]
     rows = []
     for row in case.rows:
         base = case.base_of(row)
@@ -127,19 +128,24 @@ def machine(bench):
     ]
 
 
+INTRODUCTION = """## Beside a bare server, nginx and Varnish
+
+By `{command}`, which writes this part of the page. Each server is pinned to the first core, load generator and
+application to the second, unless a table says otherwise; the servers are measured in turn, A B C D A B C D …. Rates are
+medians of the rounds. A ratio is the median over the turns, each round to the other server's of the same turn, with the
+range of all turns. CPU is user and system time of all of a server's processes. `busy` is its share of the time: near 100 %
+the server was the limit, and not the load generator. The floor is a bare hyper server (`benches/floor`) whose answers have
+the fields of Larder's. Before and after every round each server's answer is checked: status, length, and that it is a hit
+where hits are measured.
+"""
+
+
 def page(bench, cases, extras):
     return "\n".join(
         [
-            "## Beside a bare server, nginx and Varnish\n",
-            f"By `{bench.command}`, which writes this part of the page. Each server is pinned to the first core, load generator",
-            "and application to the second, where nothing else is said; the servers are measured in turn, A B C D A B C D ….",
-            "Rates are medians of the rounds; a ratio is the median over the turns, each with the other's round of the same",
-            "turn, and the range of all turns. CPU is user and system time of all of a server's processes, and `busy` its share",
-            "of the time. The floor is a bare hyper server (`benches/floor`) whose answers have the fields of Larder's. Before",
-            "and after every round each server's answer is checked: status, length, and that it is a hit where hits are measured.\n",
+            INTRODUCTION.format(command=bench.command),
             table(["", ""], machine(bench)) + "\n",
             targets(cases, extras) + "\n",
-            "`busy` near 100 % says that the server was the limit, and not the load generator.\n",
             *(case_table(case) for case in cases.values()),
             "### Commands\n",
             "The servers, with the files of `scripts/bench_lib/` as their configuration (`@name` is filled in), and each case's",

@@ -158,8 +158,7 @@ class Stage:
             workers=workers,
             listen=listen,
             connections=CONNECTIONS + 1000,
-            # Files stay open, as many as there may be besides the connections.
-            open_files=min(100_000, files() - clients - 1000),
+            open_files=open_files(clients),
         )
         # -e: before the configuration is read.
         return self.start(Server, name, [shutil.which("nginx"), "-e", "stderr", "-c", config], cores, port)
@@ -178,7 +177,7 @@ def temporary_folder(where):
     return folder
 
 
-def files():
-    """How many files a process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+def open_files(clients):
+    """How many files of its cache nginx may keep open beside its connections."""
+    return min(100_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - clients - 1000)
 
