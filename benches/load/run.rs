@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::answer::Answer;
 
 /// How long answers may take after the last request was due. What is not there then is an error.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(30);
 /// How long a connection may take to be opened and asked once.
 const OPENING: Duration = Duration::from_secs(10);
 /// The longest time that the histograms tell from longer ones, in nanoseconds.

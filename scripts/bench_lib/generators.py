@@ -24,7 +24,7 @@ def fields(request, flag):
 
 
 def wrk_command(contender, seconds, script=None, arguments=(), connections=64, core=GENERATOR):
-    command = ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command = ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     if script:
         command += ["-s", str(HERE / script)]
     command += fields(contender.request, "-H")

@@ -167,7 +167,8 @@ class Stage:
         port = self.ports.next()
         vcl = write("default.vcl", f"{self.folder}/default.vcl", application=application.port)
         command = [shutil.which("varnishd"), "-F", "-a", f"127.0.0.1:{port}", "-f", vcl, "-n", f"{self.folder}/varnish"]
-        command += ["-s", "malloc,1g", "-p", "thread_pools=1"]
+        # A thread waits for a while with each connection that it has answered: a hundred are too few for thousands of them.
+        command += ["-s", "malloc,1g", "-p", "thread_pools=1", "-p", "thread_pool_min=1000"]
         return self.start(Varnish, "Varnish", command, SERVER, port)
 
 
