@@ -167,8 +167,12 @@ class Stage:
         port = self.ports.next()
         vcl = write("default.vcl", f"{self.folder}/default.vcl", application=application.port)
         command = [shutil.which("varnishd"), "-F", "-a", f"127.0.0.1:{port}", "-f", vcl, "-n", f"{self.folder}/varnish"]
-        # A thread waits for a while with each connection that it has answered: a hundred are too few for thousands of them.
-        command += ["-s", "malloc,1g", "-p", "thread_pools=1", "-p", "thread_pool_min=1000"]
+        # A thread waits for a while with each connection that it has answered: a hundred are too few for thousands of
+        # them, and what finds neither a thread nor a place in the queue is cut off. While ten thousand are opened, the
+        # first ones are idle for longer than its default allows.
+        command += ["-s", "malloc,1g"]
+        for parameter in ("thread_pools=1", "thread_pool_min=1000", "thread_queue_limit=20000", "timeout_idle=60"):
+            command += ["-p", parameter]
         return self.start(Varnish, "Varnish", command, SERVER, port)
 
 
