@@ -84,8 +84,12 @@ def floor_like(stage, larder, *words):
     ("hit-1m", "1 MiB hit", 1024 * 1024),
 )
 def hit(length, stage):
-    found = primed(caches(stage, stage.application(length), length=length))
-    return Plan([floor_like(stage, found[-1]), *found], Wrk(), "floor")
+    """Debian's nginx.conf turns `sendfile` and `tcp_nopush` on, which is better for large bodies than for small ones."""
+    application, name = stage.application(length), "nginx, no sendfile"
+    other = Contender(name, stage.nginx(application, sendfile="off", name=name), length=length)
+    found = primed([other, *caches(stage, application, length=length)])
+    note = "nginx as Debian sets it up: with `sendfile` and `tcp_nopush`. Without, it is better with small bodies."
+    return Plan([floor_like(stage, found[-1]), *found], Wrk(), "floor", note)
 
 
 @case(("tenant", "1 KiB hit, shared by tenant, with a JWT (HS256)"))

@@ -143,7 +143,7 @@ class Stage:
         command = [self.bench.programs["larder"], "run", "-c", config]
         return self.start(Server, name, command, cores, port, {"LARDER_BENCH_SECRET": SECRET})
 
-    def nginx(self, application, workers=1, listen="", clients=64, name="nginx", cores=SERVER):
+    def nginx(self, application, workers=1, listen="", clients=64, sendfile="on", name="nginx", cores=SERVER):
         port = self.ports.next()
         folder, cache = f"{self.folder}/nginx.{port}", f"{self.cache}/nginx.{port}"
         for each in (folder, cache):
@@ -157,6 +157,7 @@ class Stage:
             cache=cache,
             workers=workers,
             listen=listen,
+            sendfile=sendfile,
             connections=CONNECTIONS + 1000,
             open_files=open_files(clients),
         )
