@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import time
 
 from .processes import Failed
 
@@ -71,13 +70,13 @@ def rounds(contenders, generator, turns, seconds, say):
 
 def measure(row, contender, generator, turn, seconds):
     contender.check()
-    before, begun = contender.server.processor_time(), time.monotonic()
+    before = contender.server.processor_time()
     done = load(contender, generator, turn, seconds)
-    used, taken = contender.server.processor_time() - before, time.monotonic() - begun
+    used = contender.server.processor_time() - before
     contender.check()
     row.rates.append(done.rate)
     row.costs.append(used * 1e6 / done.requests)
-    row.busy.append(used / taken)
+    row.busy.append(used * done.rate / done.requests)
     if done.latency:
         row.latencies.append(done.latency)
 
