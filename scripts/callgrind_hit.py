@@ -1,7 +1,12 @@
 """The measurement of `scripts/callgrind-hit`: runs Larder under callgrind, and reads what it counted."""
 
+import base64
 import collections
+import dataclasses
+import hashlib
+import hmac
 import http.server
+import json
 import os
 import re
 import signal
@@ -14,28 +19,73 @@ import time
 
 FEW, MANY = 500, 3500
 BODY = b"x" * 1024
-REQUEST = (
+HEAD = (
     b"GET /some/page?a=1 HTTP/1.1\r\n"
     b"Host: shop.example\r\n"
     b"User-Agent: measure/1.0\r\n"
     b"Accept: */*\r\n"
     b"Accept-Encoding: gzip\r\n"
     b"Accept-Language: en\r\n"
-    b"Cookie: sid=abcdef\r\n\r\n"
 )
 CONFIG = """
 listen: 127.0.0.1:{larder}
 origins: {{ app: {{ url: "http://127.0.0.1:{origin}" }} }}
 tiers: {{ t: {{ ttl: 1h }} }}
-routes: [{{ name: all, path: "/{{*rest}}", tier: t, share: public }}]
 log: {{ requests: false }}
 """
+PUBLIC = 'routes: [{{ name: all, path: "/{{*rest}}", tier: t, share: public }}]\n'
+PASSED = 'routes: [{{ name: all, path: "/{{*rest}}" }}]\n'
+TENANT = """
+identity:
+  jwt: {{ algorithms: [HS256], secret: {{ env: JWT_SECRET }} }}
+  tenant: [{{ jwt: tenant_id }}]
+  user: [{{ jwt: sub }}]
+routes: [{{ name: all, path: "/{{*rest}}", tier: t, share: tenant }}]
+"""
+SECRET = "a secret of thirty-two bytes, why"
+
+# What a case may cost more than its committed figure before the check fails.
+LIMIT = 1.03
+BASELINE = "benches/callgrind.json"
+
+
+def token():
+    """A token of a tenant's user, which holds for a day."""
+    part = lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"=")  # noqa: E731
+    claims = {"sub": "ann", "tenant_id": "acme", "exp": int(time.time()) + 86_400}
+    text = b".".join(part(json.dumps(said).encode()) for said in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return text + b"." + part(hmac.new(SECRET.encode(), text, hashlib.sha256).digest())
+
+
+@dataclasses.dataclass
+class Case:
+    """What is asked, and how every answer but the first has to come."""
+
+    about: str
+    config: str
+    request: bytes
+    x_cache: bytes = b"hit"
+
+
+def cases():
+    """All that can be measured; the first one is what is measured without a name."""
+    return {
+        "hit": Case("a hit of 1 KiB", PUBLIC, HEAD + b"Cookie: sid=abcdef\r\n\r\n"),
+        "tenant": Case(
+            "a hit of 1 KiB, shared by tenant, with a JWT",
+            TENANT,
+            HEAD + b"Authorization: Bearer " + token() + b"\r\n\r\n",
+        ),
+        "not-modified": Case("a 304 by its entity tag", PUBLIC, HEAD + b'If-None-Match: "abc"\r\n\r\n'),
+        "passed": Case("a request that is passed on, and its answer of 1 KiB", PASSED, HEAD + b"\r\n", b"bypass"),
+    }
 
 
 class Application(http.server.BaseHTTPRequestHandler):
     """The application: one page."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one write
 
     def do_GET(self):
         self.send_response(200)
@@ -69,32 +119,32 @@ def connect(port, process):
     sys.exit("Larder does not listen")
 
 
-def ask(connection, times):
-    """Asks so often, one request after the other; all answers but the first have to be hits."""
+def ask(connection, case, times):
+    """Asks so often, one request after the other."""
     answers = connection.makefile("rb")
     for number in range(times):
-        connection.sendall(REQUEST)
+        connection.sendall(case.request)
         status = answers.readline()
         head = b"".join(iter(answers.readline, b"\r\n")).lower()
-        length = int(re.search(rb"content-length: (\d+)", head)[1])
-        hit = b"x-cache: hit" in head
-        if b" 200 " not in status or answers.read(length) != BODY or not (hit or number == 0):
+        length = re.search(rb"content-length: (\d+)", head)
+        content = answers.read(int(length[1])) if length else b""
+        right = b" 200 " in status and content == BODY or b" 304 " in status and b"If-None-Match" in case.request
+        if not right or not (b"x-cache: " + case.x_cache in head or number == 0):
             sys.exit(f"request {number} was answered with {status + head}")
 
 
-def run(program, folder, origin, times):
+def run(program, folder, origin, case, times):
     """Lets Larder answer so many requests under callgrind, and gives what was counted."""
     port, out = free_port(), os.path.join(folder, f"counts.{times}")
     config = os.path.join(folder, f"larder.{times}.yaml")
     with open(config, "w", encoding="utf-8") as file:
-        file.write(CONFIG.format(larder=port, origin=origin))
+        file.write((CONFIG + case.config).format(larder=port, origin=origin))
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", program, "run", "-c", config]
     with open(os.path.join(folder, "log"), "ab") as log:
-        environment = {**os.environ, "TOKIO_WORKER_THREADS": "1"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "JWT_SECRET": SECRET})
     try:
         with connect(port, process) as connection:
-            ask(connection, times)
+            ask(connection, case, times)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     finally:
@@ -158,29 +208,64 @@ def reading(alone, calls):
     return cost
 
 
-def main(program, top):
+def measure(program, case):
+    """What one request of a case costs, by function and by call; and what the start and the end cost."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
-        fewer = run(program, folder, server.server_port, FEW)
-        more = run(program, folder, server.server_port, MANY)
+        fewer = run(program, folder, server.server_port, case, FEW)
+        more = run(program, folder, server.server_port, case, MANY)
     server.shutdown()
     alone, calls = without(fewer[0], more[0]), without(fewer[1], more[1])
+    return alone, calls, sum(fewer[0].values()) - FEW * sum(alone.values())
+
+
+def show(program, name, top):
+    """Prints where a request of this case spends its instructions."""
+    case = cases()[name]
+    alone, calls, start = measure(program, case)
     whole = collections.Counter(alone)
     for (caller, called), count in calls.items():
-        whole[caller] += count if caller != called else 0
+        whole[called] += count if caller != called else 0
     total = sum(alone.values())
-    start = sum(fewer[0].values()) - FEW * total
-    print(f"request: {len(REQUEST)} bytes, {REQUEST.count(b': ')} fields; answer: {len(BODY)} bytes of content")
-    print(f"one hit:                    {total:8.0f} instructions")
+    fields = case.request.count(b": ")
+    print(f"{case.about}; the request has {len(case.request)} bytes and {fields} fields")
+    print(f"one request:                {total:8.0f} instructions")
     for what, count in [("the filter's check", checking(calls)), ("between hyper and socket", reading(alone, calls))]:
         print(f"  {what:26}{count:8.0f} ({100 * count / total:.1f} %)")
     print(f"start and end:              {start:,.0f} instructions")
-    for name, count in whole.most_common(top):
-        print(f"{count:8.0f} {alone[name]:8.0f}  {name[:140]}")
+    for function, count in whole.most_common(top):
+        print(f"{count:8.0f} {alone[function]:8.0f}  {function[:140]}")
+
+
+def check(program, write):
+    """Holds every case against its committed figure, or writes the figures anew."""
+    with open(BASELINE, encoding="utf-8") as file:
+        known = json.load(file)
+    found = {name: round(sum(measure(program, case)[0].values())) for name, case in cases().items()}
+    for name, count in found.items():
+        before = known.get(name)
+        change = f"{100 * (count / before - 1):+.1f} %" if before else "new"
+        print(f"{name:14}{count:8} instructions, {before or '-':>8} committed ({change})")
+    if write:
+        with open(BASELINE, "w", encoding="utf-8") as file:
+            file.write(json.dumps(found, indent=2) + "\n")
+    elif set(known) != set(found):
+        sys.exit(f"{BASELINE} has other cases than there are: write it anew with --write")
+    elif dearer := [name for name, count in found.items() if count > LIMIT * known[name]]:
+        sys.exit(f"dearer by more than {LIMIT - 1:.0%}: {', '.join(dearer)}. Find out why with TOP=60; if it has to be, --write")
+
+
+def main(program, what, top):
+    if what in ("--check", "--write"):
+        check(program, what == "--write")
+    elif what in cases():
+        show(program, what, top)
+    else:
+        sys.exit(f"there is no case `{what}`; there are: {', '.join(cases())}")
 
 
 if __name__ == "__main__":
     # Ended from outside, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
