@@ -130,7 +130,7 @@ impl<S: Inner> Proxy<S> {
             Ok(routed) => routed,
             Err(error) => return Flow::Now(self.refused(&Told::of(&parts, arrived), &error)),
         };
-        let step = self.shared.identifier.identify(&parts, about.host());
+        let step = self.shared.identifier.identify(&parts, about.host(), arrived);
         match step {
             Step::Done(who) => {
                 self.identified(Visit { parts, body, about, route, who, arrived, waited: false })

@@ -79,7 +79,7 @@ impl Shared {
     /// # Errors
     /// Where the request is refused.
     pub async fn identified(&self, parts: &Parts, host: &str) -> Result<Identified, Error> {
-        match self.identifier.identify(parts, host) {
+        match self.identifier.identify(parts, host, self.now()) {
             Step::Done(who) => Ok(who),
             Step::Refused(error) => Err(error),
             Step::Later(future) => future.await,

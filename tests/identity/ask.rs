@@ -141,7 +141,9 @@ async fn a_thousand_simultaneous_requests_with_one_new_credential_ask_once() {
 async fn a_client_that_leaves_does_not_end_the_question_for_the_others() {
     let bench = Bench::new(&by_ask(None));
     bench.origin.gate.forget_permits(usize::MAX);
-    let Step::Later(first) = bench.id.identify(&parts(with_session("/")), "h") else { panic!() };
+    let Step::Later(first) = bench.id.identify(&parts(with_session("/")), "h", bench.clock.now()) else {
+        panic!()
+    };
     let leaver = tokio::spawn(first);
     bench.until_asked(1).await;
     leaver.abort();
@@ -227,7 +229,10 @@ async fn b9_a_logout_ends_a_session_though_its_cookie_is_repeated_many_times() {
     bench.identify(get("/").header("cookie", "sid=a")).await.unwrap();
     let many = vec!["sid=a"; 40].join("; ");
     drop(bench.id.unsafe_request(&parts(get("/logout").header("cookie", &many))));
-    assert!(matches!(bench.id.identify(&parts(get("/").header("cookie", "sid=a")), "h"), Step::Later(_)));
+    assert!(matches!(
+        bench.id.identify(&parts(get("/").header("cookie", "sid=a")), "h", bench.clock.now()),
+        Step::Later(_)
+    ));
     assert!(bench.identify(get("/").header("cookie", &many)).await.unwrap().invalid, "and is not asked for");
 }
 

@@ -141,7 +141,9 @@ async fn a_client_that_leaves_does_not_end_the_fetch_for_the_others() {
     let (_, key) = new_ec();
     let bench = bench(vec![set(&[("a", &key)])]);
     let token = token(Some("a"), &key);
-    let Step::Later(first) = bench.id.identify(&parts(bearer("/", &token)), "h") else { panic!() };
+    let Step::Later(first) = bench.id.identify(&parts(bearer("/", &token)), "h", bench.clock.now()) else {
+        panic!()
+    };
     let leaver = tokio::spawn(first);
     tokio::task::yield_now().await;
     leaver.abort();

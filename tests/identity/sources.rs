@@ -301,7 +301,7 @@ proptest! {
         for (name, value) in &fields {
             request = request.header(*name, value.as_str());
         }
-        if let larder::proxy::identify::Step::Done(it) = bench.id.identify(&parts(request), "h") {
+        if let larder::proxy::identify::Step::Done(it) = bench.id.identify(&parts(request), "h", bench.clock.now()) {
             prop_assert!(!it.identity.is_verified());
             prop_assert!(!it.invalid || tenant(&it).is_none());
         }

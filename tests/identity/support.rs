@@ -97,7 +97,7 @@ impl Bench {
     }
 
     pub async fn identify_at(&self, host: &str, request: Builder) -> Result<Identified, Error> {
-        match self.id.identify(&parts(request), host) {
+        match self.id.identify(&parts(request), host, self.clock.now()) {
             Step::Done(identified) => Ok(identified),
             Step::Refused(error) => Err(error),
             Step::Later(later) => later.await,
@@ -106,7 +106,7 @@ impl Bench {
 
     /// Identifies without waiting.
     pub fn at_once(&self, request: Builder) -> Identified {
-        match self.id.identify(&parts(request), "shop.example") {
+        match self.id.identify(&parts(request), "shop.example", self.clock.now()) {
             Step::Done(identified) => identified,
             Step::Refused(error) => panic!("refused: {error}"),
             Step::Later(_) => panic!("it has to wait"),

@@ -73,7 +73,6 @@ pub(super) struct Tokens {
     memory: Cache<Digest, Arc<Verified>>,
     digester: Digester,
     epoch: Arc<AtomicU64>,
-    clock: Clock,
 }
 
 struct Key {
@@ -114,7 +113,7 @@ impl Tokens {
             return Err(SetupError::new("more than 64 key sets"));
         }
         let memory = Cache::new(REMEMBERED);
-        Ok(Self { config: config.clone(), wanted, keys: all, sets, memory, digester, epoch, clock })
+        Ok(Self { config: config.clone(), wanted, keys: all, sets, memory, digester, epoch })
     }
 
     /// The set of this number.
@@ -123,11 +122,10 @@ impl Tokens {
     }
 
     /// Verifies a token. `tried` are the numbers of the sets that have been fetched for it already.
-    pub(super) fn verify(&self, token: &[u8], tried: u64) -> Verdict {
+    pub(super) fn verify(&self, token: &[u8], tried: u64, now: Now) -> Verdict {
         if token.len() > MAX_TOKEN {
             return Verdict::Invalid;
         }
-        let now = self.clock.now();
         for set in &self.sets {
             set.keep_fresh(now);
         }

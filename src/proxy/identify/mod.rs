@@ -37,7 +37,7 @@ pub use credential::Credential;
 pub use generation::Generation;
 pub use value::MAX_NAME;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config;
 use crate::error::Error;
 use crate::http::Body;
@@ -149,9 +149,9 @@ impl Identifier {
 
     /// Who the request is for. `host` is in lower case and without a port; fields that only a trusted proxy may set have been
     /// removed from the requests of others.
-    pub fn identify(&self, request: &Parts, host: &str) -> Step {
+    pub fn identify(&self, request: &Parts, host: &str, now: Now) -> Step {
         let seen = Seen { headers: &request.headers, uri: &request.uri, host };
-        match self.0.resolve(&seen, &Progress::default()) {
+        match self.0.resolve(&seen, &Progress { now, fetched: 0, answer: None }) {
             Ok(identified) => Step::Done(identified),
             Err(Wait::Refused(error)) => Step::Refused(error),
             Err(Wait::Keys(_) | Wait::Answer(_)) => {
@@ -206,7 +206,7 @@ async fn finish(
     host: String,
 ) -> Result<Identified, Error> {
     let seen = Seen { headers: &headers, uri: &uri, host: &host };
-    let mut progress = Progress::default();
+    let mut progress = Progress { now: resolver.now(), fetched: 0, answer: None };
     loop {
         match resolver.resolve(&seen, &progress) {
             Ok(identified) => return Ok(identified),
@@ -217,5 +217,6 @@ async fn finish(
             }
             Err(Wait::Answer(credential)) => progress.answer = Some(resolver.ask(credential, &seen).await),
         }
+        progress.now = resolver.now();
     }
 }

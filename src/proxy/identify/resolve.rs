@@ -13,15 +13,17 @@ use super::jwt::{Tokens, Verdict, Verified};
 use super::read::{Evidence, Issuer, Picked, Proof, Which};
 use super::sources::{Builder, List};
 use super::{AskOrigin, FetchJwks, Identified, Seen, SetupError, Stop};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config;
 use crate::error::{Error, ErrorKind};
 use crate::http::cookies::{self, Found};
 use crate::identity::{Identity, Kind, Role, Tenant, User};
 
 /// What has been waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
+    /// When the reading begins, or begins anew.
+    pub(super) now: Now,
     /// The numbers of the sets that have been fetched.
     pub(super) fetched: u64,
     pub(super) answer: Option<Answer>,
@@ -50,6 +52,7 @@ pub(super) struct Resolver {
     scopes: Vec<(String, Arc<str>)>,
     table: Arc<Table>,
     issuers: Vec<(&'static str, Arc<str>)>,
+    clock: Clock,
     /// No source is configured: everybody is nobody.
     nobody: bool,
 }
@@ -84,11 +87,12 @@ impl Resolver {
         let ask = match (&config.ask, asks.into_iter().any(|s| *s == config::Source::Ask)) {
             (_, false) => None,
             (None, true) => return Err(SetupError::new("a source asks, but `ask` is not configured")),
-            (Some(ask), true) => Some(Asker::new(ask, digester, clock, origin)?),
+            (Some(ask), true) => Some(Asker::new(ask, digester, clock.clone(), origin)?),
         };
         let cookie = config.jwt.as_ref().and_then(|jwt| jwt.cookie.clone());
         let sources = [&config.tenant, &config.user, &config.role];
         Ok(Self {
+            clock,
             nobody: sources.iter().all(|sources| sources.is_empty()),
             tokens,
             token_cookie: cookie.map(|cookie| (cookie, token & !bearer)),
@@ -101,6 +105,11 @@ impl Resolver {
             table: Arc::new(table),
             issuers: ["ask", "header", "host", "path", "cookie", "query"].map(|k| (k, k.into())).into(),
         })
+    }
+
+    /// The clock's time.
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
     }
 
     /// Fetches the set of this number, or waits for the one who does.
@@ -158,7 +167,7 @@ impl Resolver {
         match self.find_token(seen) {
             Token::Absent => Ok(Some(None)),
             Token::Malformed => Ok(None),
-            Token::Bytes(bytes, carriers) => match tokens.verify(bytes, progress.fetched) {
+            Token::Bytes(bytes, carriers) => match tokens.verify(bytes, progress.fetched, progress.now) {
                 Verdict::Valid(token) => Ok(Some(Some((token, carriers)))),
                 Verdict::Invalid => Ok(None),
                 Verdict::NeedsKeys(number) => Err(Wait::Keys(number)),
