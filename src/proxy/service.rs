@@ -47,6 +47,16 @@ enum Flow {
     Later(Boxed),
 }
 
+/// What becomes of a request that is no plain hit.
+enum Onward {
+    /// Its method is unsafe.
+    Write,
+    /// The cache has no part in it.
+    Pass(NoPlan),
+    /// Nothing was found, or nothing that may be served as it is; with the key of the request's variant.
+    LookedUp(Box<(Plan, Lookup, Option<CacheKey>)>),
+}
+
 /// The answer to a request; ready at once for a hit.
 pub struct ProxyFuture(Option<Flow>);
 
@@ -156,26 +166,37 @@ impl<S: Inner> Proxy<S> {
     /// Key, lookup, decide.
     fn identified<R: Borrow<Arc<Route>>>(&self, mut visit: Visit<R>) -> Flow {
         visit.who.losers.strip(&mut visit.parts);
-        if !visit.parts.method.is_safe() {
-            let visit = visit.kept();
-            return self.later(|proxy| proxy.write(visit));
-        }
-        let glance = match self.glance(&visit) {
-            Ok(glance) => glance,
-            Err(NoPlan { reason, denied }) => {
-                let visit = visit.kept();
-                return self.later(move |proxy| proxy.pass(visit, reason, denied));
-            }
+        let onward = match self.at_once(&visit) {
+            Ok(response) => return Flow::Now(response),
+            Err(onward) => onward,
         };
-        let (lookup, variant) =
-            self.shared.cache.lookup(glance.store(), &glance.probe.key, &visit.parts.headers, glance.now);
-        if let Lookup::Found(stored, Validity::Valid) = &lookup
-            && let Some(response) = self.hit(&visit, &glance, stored)
-        {
-            return Flow::Now(response);
+        let visit = visit.kept();
+        match onward {
+            Onward::Write => self.later(|proxy| proxy.write(visit)),
+            Onward::Pass(NoPlan { reason, denied }) => {
+                self.later(move |proxy| proxy.pass(visit, reason, denied))
+            }
+            Onward::LookedUp(looked_up) => {
+                let (plan, lookup, variant) = *looked_up;
+                self.looked_up(visit, plan, lookup, variant)
+            }
         }
-        let plan = glance.kept(&visit);
-        self.looked_up(visit.kept(), plan, lookup, variant)
+    }
+
+    /// The answer to a plain hit, or how the request goes on.
+    fn at_once<R: Borrow<Arc<Route>>>(&self, visit: &Visit<R>) -> Result<Response<Body>, Onward> {
+        if !visit.parts.method.is_safe() {
+            return Err(Onward::Write);
+        }
+        let glance = self.glance(visit).map_err(Onward::Pass)?;
+        let (key, fields) = (&glance.probe.key, &visit.parts.headers);
+        let (lookup, variant) = self.shared.cache.lookup(glance.store(), key, fields, glance.now);
+        if let Lookup::Found(stored, Validity::Valid) = &lookup
+            && let Some(response) = self.hit(visit, &glance, stored)
+        {
+            return Ok(response);
+        }
+        Err(Onward::LookedUp(Box::new((glance.kept(visit), lookup, variant))))
     }
 
     /// The answer, where what is stored is valid and may be served as it is. Nothing here outlives the request, and nothing is
