@@ -136,7 +136,7 @@ fn a_stored_response_of_1_kib_takes_at_most_half_as_much_again_and_the_store_say
         println!("{eviction:?}: {asked} bytes asked for, {taken} taken, {weight} accounted for");
         assert!(taken <= most, "{eviction:?}: a stored response takes {taken} bytes");
         let ratio = weight as f64 / taken as f64;
-        // With a tenth for what lies free between entries that come and go.
-        assert!((1.05..=1.15).contains(&ratio), "{eviction:?}: {weight} accounted for, {taken} taken");
+        // With an eighth for what lies free between entries that come and go.
+        assert!((1.08..=1.18).contains(&ratio), "{eviction:?}: {weight} accounted for, {taken} taken");
     }
 }

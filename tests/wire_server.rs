@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use larder::config::{Limits, Listener, Origin, Tls};
 use larder::http::Body;
-use larder::server::Server;
+use larder::server::{Server, Workers};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -376,4 +376,60 @@ async fn an_http2_origin_takes_many_requests_on_one_connection() {
         release.send_replace(true);
     });
     assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_workers_and_stay_where_they_are() {
+    let where_am_i = tower::service_fn(|_: Request<Body>| {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Body::full(name))))
+    });
+    let listener = Listener { addr: "127.0.0.1:0".parse().unwrap(), tls: None };
+    let server = Server::bind(&[listener], limits()).unwrap().on(Workers::start(3).unwrap());
+    let addr = server.local_addrs()[0];
+    let (stop, stopped) = watch::channel(());
+    let mut stopped = stopped;
+    let serving = tokio::spawn(server.run(where_am_i, async move { stopped.changed().await }));
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let home = asked(&mut client).await;
+        clients.push((client, home));
+    }
+    for worker in ["larder-0", "larder-1", "larder-2"] {
+        assert_eq!(clients.iter().filter(|(_, home)| home == worker).count(), 2, "{worker}");
+    }
+    for (client, home) in &mut clients {
+        assert_eq!(asked(client).await, *home);
+    }
+    // Where connections have ended there is room again.
+    let (gone, left): (Vec<_>, Vec<_>) = clients.into_iter().partition(|(_, home)| home == "larder-1");
+    for (mut client, _) in gone {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        read_to_end(&mut client).await;
+    }
+    soon(until_free(addr)).await;
+    drop(left);
+    stop.send(()).unwrap();
+    soon(serving).await.unwrap();
+}
+
+/// The name of the thread that answers this connection.
+async fn asked(client: &mut TcpStream) -> String {
+    client.write_all(GET).await.unwrap();
+    let head = read_head(client).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut name = [0; 8];
+    tokio::io::AsyncReadExt::read_exact(client, &mut name).await.unwrap();
+    String::from_utf8(name.to_vec()).unwrap()
+}
+
+/// Waits until a new connection comes to the worker that has none.
+async fn until_free(addr: std::net::SocketAddr) {
+    loop {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        if asked(&mut client).await == "larder-1" {
+            return;
+        }
+    }
 }

@@ -31,7 +31,7 @@ const PLACE_ORDERED: u64 = 200;
 
 /// The share of an entry's bytes that the allocator keeps free between entries while they come and go: measured
 /// (docs/performance.md, "Memory").
-const BETWEEN: u64 = 10;
+const BETWEEN: u64 = 8;
 
 #[derive(Clone)]
 struct Weigh {

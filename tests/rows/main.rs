@@ -22,6 +22,7 @@ mod f;
 mod f2_answers;
 mod f2_parts;
 mod f2_ranges;
+mod heads;
 mod methods;
 mod posted;
 mod seams;
