@@ -9,6 +9,7 @@ import resource
 import shlex
 import subprocess
 import sys
+import tempfile
 
 from . import report
 from .cases import CASES, run
@@ -63,8 +64,14 @@ class Bench:
             self.say(f"start-up with {routes:,} routes")
             printed = output([str(ROOT / "scripts" / "start-up"), self.programs["larder"], times, str(routes)])
             figures[f"start-{routes}"] = float(re.search(r"answer: ([\d.]+) ms", printed)[1])
-        figures["binary"] = os.path.getsize(self.programs["larder"]) / 2**20
+        figures["binary"] = self.stripped_size() / 2**20
         return figures
+
+    def stripped_size(self):
+        """The size of the release binary, also where it was built with symbols, in bytes."""
+        with tempfile.NamedTemporaryFile() as copy:
+            output(["strip", "-o", copy.name, self.programs["larder"]])
+            return os.path.getsize(copy.name)
 
 
 def read_command_line():
