@@ -177,17 +177,22 @@ impl Answering {
     /// The final response, once all that was said before it has been taken by the connection.
     pub(crate) async fn with<F: Future>(self, answer: F) -> F::Output {
         let mut answer = pin!(answer);
-        let line = &self.0.line;
-        let answer = poll_fn(|cx| {
-            let polled = answer.as_mut().poll(cx);
-            if polled.is_pending() {
-                line.listen(cx);
+        let (line, request) = (&self.0.line, self.0.request);
+        let mut held = None;
+        poll_fn(|cx| {
+            if held.is_none() {
+                match answer.as_mut().poll(cx) {
+                    // Nearly always: nothing was said, and the answer is moved no further than it has to be.
+                    Poll::Ready(answer) if line.poll_taken(request).is_ready() => return Poll::Ready(answer),
+                    Poll::Ready(answer) => held = Some(answer),
+                    Poll::Pending => line.listen(cx),
+                }
+            } else if line.poll_taken(request).is_ready() {
+                return held.take().map_or(Poll::Pending, Poll::Ready);
             }
-            polled
-        });
-        let answer = answer.await;
-        poll_fn(|_| line.poll_taken(self.0.request)).await;
-        answer
+            Poll::Pending
+        })
+        .await
     }
 }
 
