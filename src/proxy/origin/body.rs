@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
@@ -178,6 +178,22 @@ impl Receiving {
         Some(Err(Box::new(error)))
     }
 
+    /// Asks for a frame, and drives the connection where nobody else does: then only that brings one, and the body need wake
+    /// nobody.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let inner = &mut self.inner;
+        let Some(driver) = self.lease.as_mut().and_then(Lease::driver) else {
+            return Pin::new(inner).poll_frame(cx);
+        };
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let frame = Pin::new(&mut *inner).poll_frame(nobody);
+        if frame.is_ready() {
+            return frame;
+        }
+        driver.poll(cx);
+        Pin::new(inner).poll_frame(nobody)
+    }
+
     /// Nothing came: says whether this has lasted too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.lease.as_ref().map(|lease| lease.origin().body_idle) else {
@@ -209,7 +225,7 @@ impl HttpBody for Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+        let Poll::Ready(frame) = this.poll_inner(cx) else {
             ready!(this.poll_idle(cx));
             return Poll::Ready(this.fail(ErrorKind::OriginTimeout, "stopped in the middle of its answer"));
         };

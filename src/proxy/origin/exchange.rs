@@ -43,6 +43,12 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
         return tunnel::join(answer, lease, client, job.wishes.upgrade);
     }
     let (mut parts, body) = answer.into_parts();
+    if job.upload.as_ref().is_some_and(|upload| !upload.is_ended())
+        && let Some(driver) = lease.driver()
+    {
+        // The upload goes on whether or not anybody reads the answer.
+        driver.detach();
+    }
     if let Some(unused) = head::keep_alive(&parts.headers) {
         lease.closes_after(unused);
     }
@@ -119,7 +125,7 @@ impl Job {
         }
         let answer = async {
             match &mut lease.sender {
-                Sender::Http1(sender) => sender.try_send_request(request).await,
+                Sender::Http1(sender, driver) => driver.drive(sender.try_send_request(request)).await,
                 Sender::Http2(sender) => sender.try_send_request(request).await,
             }
         };
