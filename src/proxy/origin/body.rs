@@ -150,12 +150,22 @@ pub(super) struct Receiving {
     uploaded: u64,
     idle: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// The answer broke off; its reader is told with the next frame that it asks for.
+    broken: bool,
 }
 
 impl Receiving {
     /// The body of an answer; one that is empty gives its lease back at once.
     pub(super) fn body(inner: hyper::body::Incoming, lease: Lease, upload: Option<Arc<Upload>>) -> Body {
-        let mut body = Self { inner, lease: Some(lease), upload, uploaded: 0, idle: None, waiting: false };
+        let mut body = Self {
+            inner,
+            lease: Some(lease),
+            upload,
+            uploaded: 0,
+            idle: None,
+            waiting: false,
+            broken: false,
+        };
         if body.inner.is_end_stream() {
             body.finish();
             return Body::empty();
@@ -225,6 +235,9 @@ impl HttpBody for Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if this.broken {
+            return Poll::Ready(this.fail(ErrorKind::OriginBroken, "broke its answer off in the middle"));
+        }
         let Poll::Ready(frame) = this.poll_inner(cx) else {
             ready!(this.poll_idle(cx));
             return Poll::Ready(this.fail(ErrorKind::OriginTimeout, "stopped in the middle of its answer"));
@@ -241,7 +254,10 @@ impl HttpBody for Receiving {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => {
-                Poll::Ready(this.fail(ErrorKind::OriginBroken, "broke its answer off in the middle"))
+                // What came before goes out first: a server that hears of an error drops what it has not written yet.
+                this.broken = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 this.finish();

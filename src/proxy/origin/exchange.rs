@@ -99,7 +99,15 @@ impl Job {
                 None => return Err(self.closed()),
             },
         };
-        let permit: OwnedSemaphorePermit = lease.close();
+        Box::pin(self.send_again(lease.close(), again)).await
+    }
+
+    /// Sends it on a connection of its own.
+    async fn send_again(
+        &self,
+        permit: OwnedSemaphorePermit,
+        again: Request<Body>,
+    ) -> Result<(Response<Incoming>, Lease), Error> {
         let mut lease = self.pool.lease(permit, false).await?;
         match self.attempt(&mut lease, again).await {
             Ok(answer) => Ok((answer, lease)),

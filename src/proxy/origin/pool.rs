@@ -84,7 +84,11 @@ impl Pool {
 
     /// Waits for the right to an exchange.
     pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        match timeout(self.origin.timeout, Arc::clone(&self.permits).acquire_owned()).await {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        // In a box, as all that is rare: what every exchange has room for, every exchange copies.
+        match Box::pin(timeout(self.origin.timeout, Arc::clone(&self.permits).acquire_owned())).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.error(ErrorKind::OriginBusy, "has all its connections in use")),
         }
@@ -99,14 +103,15 @@ impl Pool {
         if may_reuse && let Some(Free { sender, driver, .. }) = self.take_free() {
             return Ok(self.leased(Sender::Http1(sender, driver), true, permit));
         }
-        let (connection, reused) = match timeout(self.origin.timeout, self.connection(may_reuse)).await {
-            Ok(connected) => connected?,
-            Err(_) => {
-                let seconds = self.origin.timeout.as_secs_f64();
-                let what = format!("could not be connected to within {seconds} s");
-                return Err(self.error(ErrorKind::ConnectFailed, what));
-            }
-        };
+        let (connection, reused) =
+            match Box::pin(timeout(self.origin.timeout, self.connection(may_reuse))).await {
+                Ok(connected) => connected?,
+                Err(_) => {
+                    let seconds = self.origin.timeout.as_secs_f64();
+                    let what = format!("could not be connected to within {seconds} s");
+                    return Err(self.error(ErrorKind::ConnectFailed, what));
+                }
+            };
         let sender = match connection {
             Connection::Http1(sender, driver) => Sender::Http1(sender, driver),
             Connection::Http2(sender) => Sender::Http2(sender),
