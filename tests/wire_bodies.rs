@@ -185,6 +185,40 @@ async fn a_client_that_does_not_read_stops_the_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_on_while_nobody_reads_the_answer() {
+    let addr = origin(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let (mut reading, mut writing) = stream.into_split();
+        tokio::spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {FLOOD}\r\n\r\n");
+            writing.write_all(head.as_bytes()).await.unwrap();
+            let piece = vec![b'x'; 64 * 1024];
+            for _ in 0..FLOOD / piece.len() as u64 {
+                writing.write_all(&piece).await.unwrap();
+            }
+        });
+        let (mut left, mut buffer) = (FLOOD, vec![0; 256 * 1024]);
+        while left > 0 {
+            left -= reading.read(&mut buffer).await.unwrap() as u64;
+        }
+    })
+    .await;
+    let server = serve(limits(), proxy(origin_at(addr)));
+    let mut client = TcpStream::connect(server.addr).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {FLOOD}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    read_head(&mut client).await;
+    let piece = vec![b'x'; 64 * 1024];
+    for _ in 0..FLOOD / piece.len() as u64 {
+        soon(client.write_all(&piece)).await.unwrap();
+    }
+    let (mut read, mut buffer) = (0, vec![0; 256 * 1024]);
+    while read < FLOOD {
+        read += soon(client.read(&mut buffer)).await.unwrap() as u64;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_does_not_read_stops_the_client() {
     let (go, gone) = tokio::sync::watch::channel(false);
     let addr = origin(move |_, mut stream| {

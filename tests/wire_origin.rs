@@ -11,7 +11,7 @@ use std::time::Duration;
 use larder::config::Origin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wire::*;
 
 #[tokio::test]
@@ -211,6 +211,29 @@ async fn an_unused_connection_is_closed_after_its_time() {
     let origin = Origin { keep_alive: Duration::from_millis(100), ..origin_at(addr) };
     let server = serve(limits(), proxy(origin));
     assert_eq!(statuses(&talk(server.addr, GET).await), [200]);
+    soon(seen.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unused_connection_that_the_origin_closes_is_closed_at_once() {
+    let (close, closing) = watch::channel(false);
+    let (closed, mut seen) = mpsc::channel(1);
+    let addr = origin(move |_, mut stream| {
+        let (mut closing, closed) = (closing.clone(), closed.clone());
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            closing.wait_for(|close| *close).await.unwrap();
+            stream.shutdown().await.unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let origin = Origin { keep_alive: DEADLINE * 3, ..origin_at(addr) };
+    let server = serve(limits(), proxy(origin));
+    assert_eq!(statuses(&talk(server.addr, GET).await), [200]);
+    close.send(true).unwrap();
     soon(seen.recv()).await.unwrap();
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use crate::http::structured;
 use crate::policy::Reason;
@@ -22,7 +22,7 @@ enum Between {
     Commas,
 }
 
-const DIALECTS: [(HeaderName, Between); 9] = [
+static DIALECTS: [(HeaderName, Between); 9] = [
     (HeaderName::from_static("cache-groups"), Between::Structured),
     (HeaderName::from_static("surrogate-key"), Between::Blanks),
     (HeaderName::from_static("xkey"), Between::BlanksOrCommas),
@@ -38,6 +38,9 @@ pub(super) const GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache
 pub(super) const LARDER_PURGE: HeaderName = HeaderName::from_static("x-larder-purge");
 pub(super) const LITESPEED_PURGE: HeaderName = HeaderName::from_static("x-litespeed-purge");
 
+/// The fields by which an answer purges.
+static PURGES: [HeaderName; 3] = [GROUP_INVALIDATION, LARDER_PURGE, LITESPEED_PURGE];
+
 /// What an answer said to Larder alone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -50,25 +53,27 @@ pub(super) struct Said {
 /// Takes the fields of tags and of purges out of an answer's head.
 pub(super) fn take(headers: &mut HeaderMap) -> Said {
     let mut said = Said::default();
-    if DIALECTS.iter().any(|(name, _)| headers.contains_key(name)) {
+    if are_named(headers) {
         said.tags = Some(named(headers, MAX_TAGS + 1));
         for (name, _) in &DIALECTS {
             headers.remove(name);
         }
     }
-    for name in [GROUP_INVALIDATION, LARDER_PURGE, LITESPEED_PURGE] {
-        let values: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
-        for value in values {
-            said.purges.append(name.clone(), value);
+    if headers.keys().any(|name| PURGES.contains(name)) {
+        for name in &PURGES {
+            for value in headers.get_all(name) {
+                said.purges.append(name.clone(), value.clone());
+            }
+            headers.remove(name);
         }
-        headers.remove(&name);
     }
     said
 }
 
 /// Whether a field of any dialect is there, also one that names nothing.
 pub fn are_named(headers: &HeaderMap) -> bool {
-    DIALECTS.iter().any(|(name, _)| headers.contains_key(name))
+    // One walk, without hashing: there is seldom one.
+    headers.keys().any(|given| DIALECTS.iter().any(|(name, _)| name == given))
 }
 
 /// The tags that the fields name, in every dialect, each once; at most so many are read.
@@ -134,6 +139,7 @@ pub(super) fn together(route: &[Arc<str>], answer: &[Arc<str>]) -> Result<Vec<Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {

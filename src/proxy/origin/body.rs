@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
@@ -150,12 +150,22 @@ pub(super) struct Receiving {
     uploaded: u64,
     idle: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// The answer broke off; its reader is told with the next frame that it asks for.
+    broken: bool,
 }
 
 impl Receiving {
     /// The body of an answer; one that is empty gives its lease back at once.
     pub(super) fn body(inner: hyper::body::Incoming, lease: Lease, upload: Option<Arc<Upload>>) -> Body {
-        let mut body = Self { inner, lease: Some(lease), upload, uploaded: 0, idle: None, waiting: false };
+        let mut body = Self {
+            inner,
+            lease: Some(lease),
+            upload,
+            uploaded: 0,
+            idle: None,
+            waiting: false,
+            broken: false,
+        };
         if body.inner.is_end_stream() {
             body.finish();
             return Body::empty();
@@ -176,6 +186,22 @@ impl Receiving {
         let error = lease.pool().error(kind, what);
         let error = self.upload.as_ref().and_then(|upload| upload.failure()).unwrap_or(error);
         Some(Err(Box::new(error)))
+    }
+
+    /// Asks for a frame, and drives the connection where nobody else does: then only that brings one, and the body need wake
+    /// nobody.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let inner = &mut self.inner;
+        let Some(driver) = self.lease.as_mut().and_then(Lease::driver) else {
+            return Pin::new(inner).poll_frame(cx);
+        };
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let frame = Pin::new(&mut *inner).poll_frame(nobody);
+        if frame.is_ready() {
+            return frame;
+        }
+        driver.poll(cx);
+        Pin::new(inner).poll_frame(nobody)
     }
 
     /// Nothing came: says whether this has lasted too long.
@@ -209,7 +235,10 @@ impl HttpBody for Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+        if this.broken {
+            return Poll::Ready(this.fail(ErrorKind::OriginBroken, "broke its answer off in the middle"));
+        }
+        let Poll::Ready(frame) = this.poll_inner(cx) else {
             ready!(this.poll_idle(cx));
             return Poll::Ready(this.fail(ErrorKind::OriginTimeout, "stopped in the middle of its answer"));
         };
@@ -225,7 +254,10 @@ impl HttpBody for Receiving {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => {
-                Poll::Ready(this.fail(ErrorKind::OriginBroken, "broke its answer off in the middle"))
+                // What came before goes out first: a server that hears of an error drops what it has not written yet.
+                this.broken = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 this.finish();

@@ -15,10 +15,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
 use tower_service::Service;
 
 use super::SetupError;
+use super::driver::Driver;
 use crate::config::Origin;
 use crate::error::BoxError;
 use crate::http::Body;
@@ -35,12 +36,14 @@ pub(super) struct Connector {
     tls: Option<(tokio_rustls::TlsConnector, ServerName<'static>)>,
     http2: bool,
     patience: Duration,
+    /// Told when something happens to an HTTP/1.1 connection that nobody uses.
+    stirred: Arc<Notify>,
 }
 
 /// A connection on which a request can be sent.
 pub(super) enum Connection {
-    /// HTTP/1.1, and the task that drives it.
-    Http1(http1::SendRequest<Body>, AbortHandle),
+    /// HTTP/1.1, and what drives it.
+    Http1(http1::SendRequest<Body>, Driver),
     /// HTTP/2; the clones share it.
     Http2(http2::SendRequest<Body>),
 }
@@ -58,7 +61,12 @@ impl Connector {
             (true, Some(host)) => Some(tls(origin, host).map_err(|e| SetupError::new(origin, e))?),
             _ => None,
         };
-        Ok(Self { tcp, target, tls, http2: origin.http2, patience: origin.timeout })
+        Ok(Self { tcp, target, tls, http2: origin.http2, patience: origin.timeout, stirred: Arc::default() })
+    }
+
+    /// What is told when something happens to an HTTP/1.1 connection that nobody uses.
+    pub(super) fn stirred(&self) -> Arc<Notify> {
+        Arc::clone(&self.stirred)
     }
 
     /// Connects. The caller bounds the time.
@@ -75,7 +83,6 @@ impl Connector {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(stream);
-        // The error of a connection reaches whoever waits for an answer on it; nobody else needs it.
         if http2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -83,13 +90,13 @@ impl Connector {
                 .keep_alive_timeout(self.patience)
                 .handshake(io)
                 .await?;
+            // Its error reaches whoever waits for an answer on it; nobody else needs it.
             tokio::spawn(connection);
             return Ok(Connection::Http2(sender));
         }
         let (sender, connection) =
             http1::Builder::new().max_headers(MAX_RESPONSE_FIELDS).handshake(io).await?;
-        let task = tokio::spawn(connection.with_upgrades());
-        Ok(Connection::Http1(sender, task.abort_handle()))
+        Ok(Connection::Http1(sender, Driver::new(connection.with_upgrades(), Arc::clone(&self.stirred))))
     }
 }
 

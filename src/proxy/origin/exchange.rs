@@ -43,6 +43,12 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
         return tunnel::join(answer, lease, client, job.wishes.upgrade);
     }
     let (mut parts, body) = answer.into_parts();
+    if job.upload.as_ref().is_some_and(|upload| !upload.is_ended())
+        && let Some(driver) = lease.driver()
+    {
+        // The upload goes on whether or not anybody reads the answer.
+        driver.detach();
+    }
     if let Some(unused) = head::keep_alive(&parts.headers) {
         lease.closes_after(unused);
     }
@@ -93,7 +99,15 @@ impl Job {
                 None => return Err(self.closed()),
             },
         };
-        let permit: OwnedSemaphorePermit = lease.close();
+        Box::pin(self.send_again(lease.close(), again)).await
+    }
+
+    /// Sends it on a connection of its own.
+    async fn send_again(
+        &self,
+        permit: OwnedSemaphorePermit,
+        again: Request<Body>,
+    ) -> Result<(Response<Incoming>, Lease), Error> {
         let mut lease = self.pool.lease(permit, false).await?;
         match self.attempt(&mut lease, again).await {
             Ok(answer) => Ok((answer, lease)),
@@ -119,7 +133,7 @@ impl Job {
         }
         let answer = async {
             match &mut lease.sender {
-                Sender::Http1(sender) => sender.try_send_request(request).await,
+                Sender::Http1(sender, driver) => driver.drive(sender.try_send_request(request)).await,
                 Sender::Http2(sender) => sender.try_send_request(request).await,
             }
         };

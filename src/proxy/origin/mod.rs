@@ -6,6 +6,7 @@
 
 mod body;
 mod connect;
+mod driver;
 mod exchange;
 mod head;
 mod pool;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::SetupError;
 use super::connect::{Connection, Connector};
+use super::driver::{Driver, Thread};
 use crate::clock::Clock;
 use crate::config::Origin;
 use crate::error::{Error, ErrorKind};
@@ -28,7 +28,8 @@ pub(super) struct Pool {
     pub(super) origin: Arc<Origin>,
     connector: Connector,
     permits: Arc<Semaphore>,
-    free: Mutex<VecDeque<Free>>,
+    /// The free connections, by the thread that opened them.
+    shelves: Box<[Mutex<VecDeque<Free>>]>,
     shared: tokio::sync::Mutex<Option<http2::SendRequest<Body>>>,
     /// Set where HTTP/2 was wanted and the origin chose HTTP/1.1.
     chose_http1: AtomicBool,
@@ -38,27 +39,15 @@ pub(super) struct Pool {
 
 struct Free {
     sender: http1::SendRequest<Body>,
-    task: TaskGuard,
+    driver: Driver,
     /// Until when it is used again.
     until: Duration,
-}
-
-/// Ends the task of an HTTP/1.1 connection that is not used any more.
-struct TaskGuard(Option<AbortHandle>);
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.abort();
-        }
-    }
 }
 
 /// The right to one exchange, and the connection that it uses. Dropped before its end, it closes an HTTP/1.1 connection.
 pub(super) struct Lease {
     pool: Arc<Pool>,
     pub(super) sender: Sender,
-    task: TaskGuard,
     /// Whether the connection was used before: then the origin may have closed it meanwhile.
     pub(super) reused: bool,
     /// How long it may wait for its next exchange.
@@ -68,18 +57,19 @@ pub(super) struct Lease {
 
 /// The sending half of a connection.
 pub(super) enum Sender {
-    Http1(http1::SendRequest<Body>),
+    Http1(http1::SendRequest<Body>, Driver),
     Http2(http2::SendRequest<Body>),
 }
 
 impl Pool {
     pub(super) fn new(origin: Arc<Origin>, clock: Clock) -> Result<Self, SetupError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = origin.connections.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             connector: Connector::new(&origin)?,
             origin,
             permits: Arc::new(Semaphore::new(permits)),
-            free: Mutex::default(),
+            shelves: (0..threads).map(|_| Mutex::default()).collect(),
             shared: tokio::sync::Mutex::default(),
             chose_http1: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
@@ -94,7 +84,11 @@ impl Pool {
 
     /// Waits for the right to an exchange.
     pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        match timeout(self.origin.timeout, Arc::clone(&self.permits).acquire_owned()).await {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        // In a box, as all that is rare: what every exchange has room for, every exchange copies.
+        match Box::pin(timeout(self.origin.timeout, Arc::clone(&self.permits).acquire_owned())).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.error(ErrorKind::OriginBusy, "has all its connections in use")),
         }
@@ -106,33 +100,27 @@ impl Pool {
         permit: OwnedSemaphorePermit,
         may_reuse: bool,
     ) -> Result<Lease, Error> {
-        if may_reuse && let Some(Free { sender, task, .. }) = self.take_free() {
-            return Ok(self.leased(Sender::Http1(sender), task, true, permit));
+        if may_reuse && let Some(Free { sender, driver, .. }) = self.take_free() {
+            return Ok(self.leased(Sender::Http1(sender, driver), true, permit));
         }
-        let (connection, reused) = match timeout(self.origin.timeout, self.connection(may_reuse)).await {
-            Ok(connected) => connected?,
-            Err(_) => {
-                let seconds = self.origin.timeout.as_secs_f64();
-                let what = format!("could not be connected to within {seconds} s");
-                return Err(self.error(ErrorKind::ConnectFailed, what));
-            }
+        let (connection, reused) =
+            match Box::pin(timeout(self.origin.timeout, self.connection(may_reuse))).await {
+                Ok(connected) => connected?,
+                Err(_) => {
+                    let seconds = self.origin.timeout.as_secs_f64();
+                    let what = format!("could not be connected to within {seconds} s");
+                    return Err(self.error(ErrorKind::ConnectFailed, what));
+                }
+            };
+        let sender = match connection {
+            Connection::Http1(sender, driver) => Sender::Http1(sender, driver),
+            Connection::Http2(sender) => Sender::Http2(sender),
         };
-        Ok(match connection {
-            Connection::Http1(sender, task) => {
-                self.leased(Sender::Http1(sender), TaskGuard(Some(task)), reused, permit)
-            }
-            Connection::Http2(sender) => self.leased(Sender::Http2(sender), TaskGuard(None), reused, permit),
-        })
+        Ok(self.leased(sender, reused, permit))
     }
 
-    fn leased(
-        self: &Arc<Self>,
-        sender: Sender,
-        task: TaskGuard,
-        reused: bool,
-        permit: OwnedSemaphorePermit,
-    ) -> Lease {
-        Lease { pool: Arc::clone(self), sender, task, reused, idle: self.origin.keep_alive, permit }
+    fn leased(self: &Arc<Self>, sender: Sender, reused: bool, permit: OwnedSemaphorePermit) -> Lease {
+        Lease { pool: Arc::clone(self), sender, reused, idle: self.origin.keep_alive, permit }
     }
 
     /// A new connection, or the one that all HTTP/2 exchanges share.
@@ -160,50 +148,66 @@ impl Pool {
         })
     }
 
-    fn free(&self) -> MutexGuard<'_, VecDeque<Free>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The shelves, this thread's own first.
+    fn shelves(&self, first: Thread) -> impl Iterator<Item = MutexGuard<'_, VecDeque<Free>>> {
+        let (before, after) = self.shelves.split_at(first.choose(self.shelves.len()));
+        after.iter().chain(before).map(|shelf| shelf.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The connection that became free last: the least likely to have been closed meanwhile.
+    /// A free connection: one of this thread's, where there is any, and the one that became free last, which is the least
+    /// likely to have been closed meanwhile.
     fn take_free(&self) -> Option<Free> {
-        let now = self.clock.now().mono;
-        let mut free = self.free();
-        while let Some(connection) = free.pop_back() {
-            if connection.until >= now && connection.sender.is_ready() {
-                return Some(connection);
+        let (now, here) = (self.clock.now().mono, Thread::current());
+        for mut shelf in self.shelves(here) {
+            while let Some(mut free) = shelf.pop_back() {
+                free.driver.unpark();
+                if free.until >= now && free.sender.is_ready() {
+                    return (!free.driver.should_move(here)).then_some(free);
+                }
             }
         }
         None
     }
 
-    fn put_free(self: &Arc<Self>, sender: http1::SendRequest<Body>, task: TaskGuard, idle: Duration) {
+    /// Takes a connection back that is parked.
+    fn put_free(self: &Arc<Self>, sender: http1::SendRequest<Body>, driver: Driver, idle: Duration) {
         if idle.is_zero() || !sender.is_ready() {
             return;
         }
         let until = self.clock.now().mono + idle;
-        self.free().push_back(Free { sender, task, until });
-        if !self.sweeping.swap(true, Ordering::AcqRel) {
+        if let Some(mut shelf) = self.shelves(driver.home()).next() {
+            shelf.push_back(Free { sender, driver, until });
+        }
+        if !self.sweeping.load(Ordering::Acquire) && !self.sweeping.swap(true, Ordering::AcqRel) {
             tokio::spawn(sweep(Arc::downgrade(self), self.origin.keep_alive));
         }
     }
 
-    /// Closes what is too old. Says whether there is anything left to watch.
+    /// Closes what is too old or was closed by the origin. Says whether there is anything left to watch.
     fn drop_old(&self) -> bool {
         let now = self.clock.now().mono;
-        let mut free = self.free();
-        free.retain(|connection| connection.until > now && !connection.sender.is_closed());
-        if free.is_empty() {
-            // Under the lock: whoever puts the next one sees that nobody sweeps.
+        let mut shelves: Vec<_> = self.shelves(Thread::current()).collect();
+        for shelf in &mut shelves {
+            shelf.retain_mut(|free| {
+                free.driver.look();
+                free.until > now && !free.sender.is_closed()
+            });
+        }
+        let left = shelves.iter().any(|shelf| !shelf.is_empty());
+        if !left {
+            // Under the locks: whoever puts the next one sees that nobody sweeps.
             self.sweeping.store(false, Ordering::Release);
         }
-        !free.is_empty()
+        left
     }
 }
 
-/// Closes connections that stay unused, as long as there are any.
+/// Closes connections that stay unused, and those that the origin closed, as long as there are any.
 async fn sweep(pool: Weak<Pool>, keep_alive: Duration) {
+    let Some(stirred) = pool.upgrade().map(|pool| pool.connector.stirred()) else { return };
     loop {
-        tokio::time::sleep(keep_alive).await;
+        // Over, or not: both are looked at.
+        let _ = timeout(keep_alive, stirred.notified()).await;
         match pool.upgrade() {
             Some(pool) if pool.drop_old() => {}
             _ => return,
@@ -220,22 +224,34 @@ impl Lease {
 
     /// The answer was read to its end: the connection may be used again, once it is ready.
     pub(super) fn give_back(self) {
-        let Self { pool, sender, task, permit, idle, .. } = self;
-        let Sender::Http1(mut sender) = sender else { return };
+        let Self { pool, sender, permit, idle, .. } = self;
+        let Sender::Http1(mut sender, mut driver) = sender else { return };
+        driver.park();
         if sender.is_ready() {
-            return pool.put_free(sender, task, idle);
+            return pool.put_free(sender, driver, idle);
         }
         tokio::spawn(async move {
-            if let Ok(Ok(())) = timeout(SETTLING, sender.ready()).await {
-                pool.put_free(sender, task, idle);
+            if let Ok(Ok(())) = timeout(SETTLING, driver.drive(sender.ready())).await {
+                driver.park();
+                pool.put_free(sender, driver, idle);
             }
             drop(permit);
         });
     }
 
+    /// What drives the connection, where that is whoever uses it.
+    pub(super) fn driver(&mut self) -> Option<&mut Driver> {
+        match &mut self.sender {
+            Sender::Http1(_, driver) => Some(driver).filter(|driver| driver.is_here()),
+            Sender::Http2(_) => None,
+        }
+    }
+
     /// The connection has left HTTP: what is left of it must not be ended with the lease.
-    pub(super) fn into_tunnel(mut self) -> OwnedSemaphorePermit {
-        self.task.0 = None;
+    pub(super) fn into_tunnel(self) -> OwnedSemaphorePermit {
+        if let Sender::Http1(_, driver) = self.sender {
+            driver.let_go();
+        }
         self.permit
     }
 

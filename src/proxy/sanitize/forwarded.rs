@@ -19,8 +19,11 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What applications read of these families that is not set here, and that must not contradict what is.
-const SUPERSEDED: [HeaderName; 7] = [
+/// What applications read of these families that is not set in every request, and that must not contradict what is.
+static SUPERSEDED: [HeaderName; 10] = [
+    X_REAL_IP,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-scheme"),
@@ -33,14 +36,19 @@ const SUPERSEDED: [HeaderName; 7] = [
 /// More hops than this are not read: the ones nearest to Larder count.
 const MAX_HOPS: usize = 16;
 
+/// One hop and its host take no more bytes than this.
+const TYPICAL: usize = 96;
+
 /// Sets the fields that tell the origin of the client, the scheme and the host. Call it after [`super::sanitize`], and
 /// only when the request goes to an origin for this one client.
 pub fn forwarded(parts: &mut Parts, about: &Sanitized) {
     let mut hops = if about.trusted { hops(&parts.headers) } else { Vec::new() };
     hops.push(about.peer);
     set(parts, about, &hops);
-    if let Some(client) = about.client.and_then(|ip| HeaderValue::from_str(&ip.to_string()).ok()) {
-        parts.headers.insert(X_REAL_IP, client);
+    if let Some(client) = about.client {
+        let mut text = String::with_capacity(TYPICAL);
+        push(&mut text, client);
+        insert(&mut parts.headers, X_REAL_IP, &text);
     }
 }
 
@@ -51,13 +59,11 @@ pub fn forwarded_shared(parts: &mut Parts, about: &Sanitized) {
 
 fn set(parts: &mut Parts, about: &Sanitized, hops: &[Option<IpAddr>]) {
     let headers = &mut parts.headers;
-    for name in SUPERSEDED.iter().chain(&[X_REAL_IP, X_FORWARDED_FOR, X_FORWARDED_HOST]) {
-        headers.remove(name);
-    }
+    fields::remove_all(headers, &SUPERSEDED);
     if !hops.is_empty() {
-        insert(headers, X_FORWARDED_FOR, list_of_addresses(hops));
+        insert(headers, X_FORWARDED_FOR, &list_of_addresses(hops));
     }
-    insert(headers, header::FORWARDED, list_of_elements(hops, about));
+    insert(headers, header::FORWARDED, &list_of_elements(hops, about));
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(about.scheme()));
     if !about.authority().is_empty() {
         headers.insert(X_FORWARDED_HOST, about.authority.to_value());
@@ -71,39 +77,65 @@ fn set(parts: &mut Parts, about: &Sanitized, hops: &[Option<IpAddr>]) {
     headers.append(header::VIA, HeaderValue::from_static(received));
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::try_from(value) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-fn list_of_addresses(hops: &[Option<IpAddr>]) -> String {
-    let mut text = String::new();
-    for hop in hops {
-        let comma = if text.is_empty() { "" } else { ", " };
+/// Writes an address. IPv4 goes digit by digit: the formatter would cost more than all else that is written here.
+fn push(text: &mut String, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
         // Writing to a String cannot fail.
-        let _ = match hop {
-            Some(ip) => write!(text, "{comma}{ip}"),
-            None => write!(text, "{comma}unknown"),
-        };
+        let _ = write!(text, "{ip}");
+        return;
+    };
+    for (place, octet) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for power in [100, 10, 1] {
+            if octet >= power || power == 1 {
+                text.push(char::from(b'0' + octet / power % 10));
+            }
+        }
+    }
+}
+
+fn list_of_addresses(hops: &[Option<IpAddr>]) -> String {
+    let mut text = String::with_capacity(TYPICAL);
+    for hop in hops {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        match hop {
+            Some(ip) => push(&mut text, *ip),
+            None => text.push_str("unknown"),
+        }
     }
     text
 }
 
 fn list_of_elements(hops: &[Option<IpAddr>], about: &Sanitized) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(TYPICAL);
     for hop in hops {
-        let comma = if text.is_empty() { "" } else { ", " };
-        let _ = match hop {
-            Some(IpAddr::V6(ip)) => write!(text, "{comma}for=\"[{ip}]\""),
-            Some(ip) => write!(text, "{comma}for={ip}"),
-            None => write!(text, "{comma}for=unknown"),
-        };
+        text.push_str(if text.is_empty() { "for=" } else { ", for=" });
+        match hop {
+            Some(IpAddr::V6(ip)) => {
+                text.push_str("\"[");
+                push(&mut text, IpAddr::V6(*ip));
+                text.push_str("]\"");
+            }
+            Some(ip) => push(&mut text, *ip),
+            None => text.push_str("unknown"),
+        }
     }
-    let semicolon = if text.is_empty() { "" } else { ";" };
-    let _ = write!(text, "{semicolon}proto={}", about.scheme());
+    text.push_str(if text.is_empty() { "proto=" } else { ";proto=" });
+    text.push_str(about.scheme());
     if !about.authority().is_empty() {
-        let _ = write!(text, ";host=\"{}\"", about.authority());
+        text.push_str(";host=\"");
+        text.push_str(about.authority());
+        text.push('"');
     }
     text
 }
