@@ -96,3 +96,26 @@ async fn h2c_is_never_passed_on() {
         HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\nGET / HTTP/0\r\n";
     assert_eq!(statuses(&through(origin_at(addr), request).await), [200, 400]);
 }
+
+#[tokio::test]
+async fn a_request_whose_body_comes_after_its_head_may_ask_for_an_upgrade_in_vain() {
+    let (heads, mut head) = tokio::sync::mpsc::unbounded_channel();
+    let service = tower::service_fn(move |request: http::Request<larder::http::Body>| {
+        heads.send(()).unwrap();
+        async move {
+            let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
+            Ok::<_, std::convert::Infallible>(http::Response::new(larder::http::Body::full(body)))
+        }
+    });
+    let server = serve(limits(), service);
+    let mut client = TcpStream::connect(server.addr).await.unwrap();
+    for number in 0..3 {
+        let ask = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 6\r\n\r\n";
+        client.write_all(ask.as_bytes()).await.unwrap();
+        soon(head.recv()).await.unwrap();
+        client.write_all(format!("hello{number}").as_bytes()).await.unwrap();
+        read_until(&mut client, &format!("\r\n\r\nhello{number}")).await;
+    }
+    client.write_all(b"GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut client).await.starts_with("HTTP/1.1 200 "));
+}

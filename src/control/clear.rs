@@ -37,7 +37,7 @@ async fn cleared(
     request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
-    let about = shared.sanitized(&mut parts, body.peer())?;
+    let about = shared.sanitized(&mut parts, &body)?;
     if bearer(&parts.headers).is_none() {
         return Err(unauthorized("`Authorization: Bearer TOKEN` is missing"));
     }

@@ -17,7 +17,7 @@ use super::asked;
 use super::purging::{self, How};
 use super::token::may_purge;
 use crate::error::{Error, ErrorKind};
-use crate::http::Body;
+use crate::http::{Body, Peer};
 use crate::proxy::audit::{self, Asker};
 use crate::proxy::sanitize::Sanitized;
 use crate::proxy::selection::Wanted;
@@ -74,7 +74,8 @@ impl<S: Inner> Service<Request<Body>> for WithVerbs<S> {
 }
 
 async fn verb(shared: Arc<Shared>, way: &'static str, request: Request<Body>) -> Response<Body> {
-    let from = request.body().peer().map(|peer| peer.ip());
+    let peer = request.extensions().get::<Peer>().copied().or_else(|| request.body().peer());
+    let from = peer.map(|peer| peer.ip());
     let mut asker = Asker { who: None, from, way };
     let url = request.uri().to_string();
     let done = purge(&shared, &mut asker, request).await;
@@ -90,7 +91,7 @@ async fn purge(
     request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
-    let about = shared.sanitized(&mut parts, body.peer())?;
+    let about = shared.sanitized(&mut parts, &body)?;
     asker.from = about.client;
     let token = may_purge(shared.config().admin.as_ref(), &parts.headers)?.clone();
     asker.who = Some(token.name.clone());

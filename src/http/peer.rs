@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::interim::Line;
 
 /// The other end of a client's connection. The requests that [`Server`](crate::server::Server) serves tell it by
-/// [`Body::peer`](super::Body::peer); where Larder is a layer behind another server, that server may put one into the
-/// extensions of a request.
+/// [`Body::peer`](super::Body::peer). Where another server stands in front of Larder, or something that makes another body of
+/// a request's (a limit, a decompression), it puts one into the extensions of the request: that one counts. Without either
+/// nobody is trusted, and the connection is taken for one without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// The address that the connection came from: the client, or a proxy in front of Larder.

@@ -17,8 +17,9 @@ use crate::stored::StoredResponse;
 
 /// How many heads a thread keeps; a power of two.
 const SLOTS: usize = 256;
-/// The largest number of fields of a head that is kept.
+/// What a head that is kept may have: so many fields, and so many bytes in their values.
 const MOST_FIELDS: usize = 64;
+const MOST_BYTES: usize = 4 * 1024;
 
 /// What a head is rendered from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub(super) fn of_hit(stored: &StoredResponse, age: u64, ttl: Option<i64>, verdic
             return headers.clone();
         }
         let headers = render(stored, age, ttl, verdict);
-        if headers.len() <= MOST_FIELDS {
+        let bytes: usize = headers.values().map(HeaderValue::len).sum();
+        if headers.len() <= MOST_FIELDS && bytes <= MOST_BYTES {
             slot.headers = Some(headers.clone());
         }
         headers

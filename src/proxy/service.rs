@@ -30,7 +30,7 @@ use crate::cache::Lookup;
 use crate::clock::Now;
 use crate::config::Route;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::http::{Body, Peer, Present};
+use crate::http::{Body, Present};
 use crate::key::CacheKey;
 use crate::policy::ranges::Asked;
 use crate::policy::{Decision, Reason, Validity, decide, validation};
@@ -125,8 +125,7 @@ fn judge<R>(
 impl<S: Inner> Proxy<S> {
     /// Sanitize, route.
     pub(super) fn routed(&self, parts: &mut Parts, body: &Body) -> Result<(Sanitized, &Arc<Route>), Error> {
-        let peer = body.peer().or_else(|| parts.extensions.get::<Peer>().copied());
-        let about = self.shared.sanitized(parts, peer)?;
+        let about = self.shared.sanitized(parts, body)?;
         let route = self.shared.router.find(about.host(), parts.uri.path(), &parts.method);
         let none = || Error::new(ErrorKind::NoRoute, "no route of the configuration matches this request");
         Ok((about, route.ok_or_else(none)?))

@@ -64,7 +64,9 @@ impl Shared {
     ///
     /// # Errors
     /// As [`sanitize`].
-    pub fn sanitized(&self, parts: &mut Parts, peer: Option<Peer>) -> Result<Sanitized, Error> {
+    pub fn sanitized(&self, parts: &mut Parts, body: &Body) -> Result<Sanitized, Error> {
+        // Where there is one among the extensions, somebody who knows better put it there.
+        let peer = parts.extensions.get::<Peer>().copied().or_else(|| body.peer());
         sanitize(
             parts,
             peer,

@@ -63,8 +63,12 @@ impl<R: Borrow<Arc<Route>>> Visit<R> {
         self.route.borrow()
     }
 
-    /// The same for a future of its own. Who leads a fill, or is passed on, hears what the application says before its answer.
+    /// The same for a future of its own. An application may ask for the other end of the connection; who leads a fill, or is
+    /// passed on, hears what it says before its answer.
     pub(super) fn kept(mut self) -> Visit {
+        if let Some(peer) = self.body.peer() {
+            self.parts.extensions.get_or_insert(peer);
+        }
         if let Some(interim) = self.body.interim() {
             self.parts.extensions.insert(interim);
         }

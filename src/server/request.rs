@@ -76,9 +76,10 @@ where
     if request.method().as_str() == Refusal::METHOD {
         return Ok(refused(&request));
     }
-    // The filter stops behind such a request; it may be one that came behind this one.
-    let stopped = about.tap.as_ref().filter(|tap| tap.is_stopped());
-    let asks_upgrade = stopped.filter(|_| request.headers().contains_key(header::UPGRADE)).cloned();
+    // The filter stops behind such a request: by now, unless its body is still to come. It may also have stopped behind one
+    // that came after this one.
+    let may_stop = about.tap.as_ref().filter(|tap| tap.is_stopped() || !request.body().is_end_stream());
+    let asks_upgrade = may_stop.filter(|_| request.headers().contains_key(header::UPGRADE)).cloned();
     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
     // RFC 9110 section 15.2: a client of HTTP/1.0 is sent no 1xx.
     let line = about.connection.line.clone().filter(|_| request.version() == Version::HTTP_11);

@@ -74,7 +74,7 @@ impl Webhooks {
 
     async fn taken(self: Arc<Self>, name: &str, request: Request<Body>) -> Result<String, Error> {
         let (mut parts, body) = request.into_parts();
-        self.shared.sanitized(&mut parts, body.peer())?;
+        self.shared.sanitized(&mut parts, &body)?;
         let place = self.hooks.iter().position(|(hook, _)| hook.name == name);
         let unknown = || Error::new(ErrorKind::NoRoute, "there is no webhook of this name");
         let place = place.ok_or_else(unknown)?;
