@@ -110,7 +110,8 @@ async fn a_request_whose_body_comes_after_its_head_may_ask_for_an_upgrade_in_vai
     let server = serve(limits(), service);
     let mut client = TcpStream::connect(server.addr).await.unwrap();
     for number in 0..3 {
-        let ask = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 6\r\n\r\n";
+        let ask =
+            "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 6\r\n\r\n";
         client.write_all(ask.as_bytes()).await.unwrap();
         soon(head.recv()).await.unwrap();
         client.write_all(format!("hello{number}").as_bytes()).await.unwrap();
