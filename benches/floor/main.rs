@@ -1,6 +1,8 @@
 //! A bare hyper server on one thread: it answers every request with the same fields and the same body from memory.
 //!
-//!     floor ADDRESS BYTES [http2 | reads] [304] [-- 'Name: value' …]
+//! ```text
+//! floor ADDRESS BYTES [http2 | reads] [304] [-- 'Name: value' …]
+//! ```
 //!
 //! It has what a server must have, and nothing else: the header timer is on, connections have `TCP_NODELAY`. A hit of
 //! Larder's is measured against it, with the same number and size of fields; for other cases it is the application.

@@ -1,6 +1,8 @@
 //! An open-loop load generator for HTTP/1.1: requests are due at a fixed rate, however long the answers take.
 //!
-//!     load ADDRESS PATH --rate R --connections N --seconds S [--header 'Name: value']…
+//! ```text
+//! load ADDRESS PATH --rate R --connections N --seconds S [--header 'Name: value']…
+//! ```
 //!
 //! A closed loop (wrk) waits for an answer before it asks again, so a server that stands still is asked less, and the
 //! requests that would have waited are missing from its figures. Here every request has a time at which it is due,

@@ -1,6 +1,8 @@
 //! An application whose answers are as large as the request says: what `scripts/bench-memory` fills a store from.
 //!
-//!     sized ADDRESS
+//! ```text
+//! sized ADDRESS
+//! ```
 //!
 //! `GET /any/path?…bytes=N` is answered with JSON of N bytes and one of a hundred tags, any other with 1,024 bytes and no tag.
 //! The fields are those that applications send: type, `Cache-Control`, an entity tag and a request id of its own for each
