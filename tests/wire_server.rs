@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use larder::config::{Limits, Listener, Origin, Tls};
-use larder::http::Body;
+use larder::http::{Body, Peer};
 use larder::server::{Server, Workers};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -431,5 +431,37 @@ async fn until_free(addr: std::net::SocketAddr) {
         if asked(&mut client).await == "larder-1" {
             return;
         }
+    }
+}
+
+#[tokio::test]
+async fn the_application_of_a_layer_knows_the_peer_and_one_that_somebody_named_counts() {
+    let layer = larder::layer::CacheLayer::from_yaml(
+        "
+        listen: 127.0.0.1:8080
+        origins: { app: { url: 'http://127.0.0.1:1' } }
+        routes: [{ name: all, path: '/{*rest}' }]
+        ",
+    );
+    let app = tower::service_fn(|request: Request<Body>| {
+        let proto = request.headers()["x-forwarded-proto"].to_str().unwrap().to_owned();
+        let ip = request.extensions().get::<Peer>().unwrap().ip();
+        std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Body::full(format!(
+            "{ip} {proto}"
+        )))))
+    });
+    let larder = tower::Layer::layer(&layer.unwrap(), app);
+    let named = tower::service_fn(move |mut request: Request<Body>| {
+        if request.uri().path() == "/named" {
+            let addr = "192.0.2.7:1".parse().unwrap();
+            request.extensions_mut().insert(Peer { addr, tls: true });
+        }
+        tower_service::Service::call(&mut larder.clone(), request)
+    });
+    let server = serve(limits(), named);
+    for (path, told) in [("/", "127.0.0.1 http"), ("/named", "192.0.2.7 https")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let got = talk(server.addr, request.as_bytes()).await;
+        assert!(got.ends_with(&format!("\r\n\r\n{told}")), "{got}");
     }
 }

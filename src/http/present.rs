@@ -24,24 +24,20 @@ impl Present {
     pub const DIRECTIVES: Self = Self(1 << 6);
     /// `X-Larder-Cache`, by which an authorised client chooses.
     pub const CHOICE: Self = Self(1 << 7);
-    /// `Host`.
-    pub const HOST: Self = Self(1 << 8);
     /// An ordinary field that decides about nothing here.
-    pub const ORDINARY: Self = Self(1 << 9);
-    /// All of them, for a request whose fields nobody has walked over.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ORDINARY: Self = Self(1 << 8);
 
     /// What a field of this name is. Nothing: a name that is none of those known here.
     pub fn of(name: &HeaderName) -> Self {
         // The names that the library knows are told apart by a number, without looking at a letter.
         match *name {
-            header::HOST => Self::HOST,
             header::ACCEPT
             | header::ACCEPT_ENCODING
             | header::ACCEPT_LANGUAGE
             | header::AUTHORIZATION
             | header::COOKIE
             | header::DNT
+            | header::HOST
             | header::ORIGIN
             | header::REFERER
             | header::UPGRADE_INSECURE_REQUESTS

@@ -18,7 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::framing::{Filter, Tap};
 use super::held::Held;
-use super::protocol::{Handler, Serving, Stream, Traffic, serve_http1, serve_http2};
+use super::protocol::{Handler, Serving, Traffic, serve_http1, serve_http2};
+use super::stream::Stream;
 use crate::config::Limits;
 use crate::http::Peer;
 

@@ -11,6 +11,7 @@ mod held;
 mod patience;
 mod protocol;
 mod request;
+mod stream;
 mod tls;
 mod workers;
 

@@ -5,16 +5,12 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,8 +22,8 @@ use tower_service::Service;
 
 use super::framing::{Filter, Tap};
 use super::head_timer::HeadTimer;
-use super::held::Held;
 use super::request::{About, InTurn, answer};
+use super::stream::Stream;
 use crate::config::Limits;
 use crate::error::BoxError;
 use crate::http::{Body, Connection, Peer};
@@ -61,67 +57,6 @@ impl<S> Handler for S where
 pub(super) trait Serving: Future<Output = hyper::Result<()>> + Send {
     /// Answers what was asked and takes no more.
     fn finish(self: Pin<&mut Self>);
-}
-
-/// TCP or TLS.
-pub(super) enum Stream {
-    Tcp(Held<TcpStream>),
-    Tls(Box<TlsStream<Held<TcpStream>>>),
-}
-
-/// Both are driven alike.
-macro_rules! either {
-    ($stream:expr, $io:ident => $call:expr) => {
-        match &mut *$stream {
-            Stream::Tcp($io) => {
-                let $io = Pin::new($io);
-                $call
-            }
-            Stream::Tls($io) => {
-                let $io = Pin::new($io);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self, io => io.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, io => io.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, io => io.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, io => io.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, io => io.poll_shutdown(cx))
-    }
 }
 
 /// What lies under hyper.
