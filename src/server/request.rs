@@ -2,7 +2,7 @@
 //! request that stands for a refused one is answered here and goes no further.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -72,7 +72,8 @@ pub(super) fn answer<S: Serves>(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<S> {
     let begun = Begun::new(service, request, about);
     async move {
-        let called = match begun.called {
+        // Pinned where it is: further in, only a reference to it is moved.
+        let called = pin!(match begun.called {
             Called::Going(answer) => answer,
             Called::Refused(answer) => return Ok(answer),
             Called::Unready(waiting) => {
@@ -80,7 +81,7 @@ pub(super) fn answer<S: Serves>(
                 std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
                 service.call(request)
             }
-        };
+        });
         let answer = match begun.answering {
             Some(answering) => answering.with(called).await?,
             None => called.await?,
