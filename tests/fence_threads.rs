@@ -64,7 +64,7 @@ impl World {
         for n in 0..WRITES {
             let tag = if n % 4 == 0 { "page".to_owned() } else { format!("t{n}") };
             let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
-            self.cache.purge(&[Selector::Tag(tag.as_str().into())], &Where::All);
+            assert!(self.cache.purge(&[Selector::Tag(tag.as_str().into())], &Where::All).receipt().is_some());
             if n % 4 == 0 {
                 self.acknowledged.store(version, Ordering::SeqCst);
             }

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
-use crate::purge::{Causer, Fence, Purge, Receipt, Selector, Where};
+use crate::purge::{Causer, Fence, Handling, Purge, Selector, Underway, Where, random_id};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
@@ -32,7 +32,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     stores: Vec<Arc<dyn Backend>>,
-    fence: Fence,
+    fence: Arc<Fence>,
     fills: Arc<fill::Fills>,
     uncacheable: uncacheable::Uncacheable,
     clock: Clock,
@@ -69,7 +69,7 @@ impl Cache {
     fn build(stores: Vec<Arc<dyn Backend>>, fence: Fence, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             stores,
-            fence,
+            fence: Arc::new(fence),
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,
@@ -147,7 +147,13 @@ impl Cache {
     #[inline]
     pub fn check_for(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
         let from = response.valid_at();
-        if from >= self.0.fence.current(response.stripe()) {
+        let fence = &self.0.fence;
+        if fence.is_shared() {
+            // Without a proof of being current nobody knows what was purged meanwhile.
+            if !fence.is_proven(self.0.clock.now()) {
+                return Validity::Purged;
+            }
+        } else if from >= fence.current(response.stripe()) {
             return Validity::Valid;
         }
         let (validity, at) = self.0.fence.check(response.selectors(), from, by);
@@ -159,7 +165,11 @@ impl Cache {
 
     /// What the fence says of a fill that began at `begun_at`, once its tags are known.
     pub fn check_fill(&self, selectors: &Selectors, begun_at: Position) -> Validity {
-        self.0.fence.check(selectors, begun_at, None).0
+        if self.0.fence.is_proven(self.0.clock.now()) {
+            self.0.fence.check(selectors, begun_at, None).0
+        } else {
+            Validity::Purged
+        }
     }
 
     /// Joins a fill of `key`, or of the variant of it whose key is `variant`, or leads a new one.
@@ -281,26 +291,36 @@ impl Cache {
         self.0.uncacheable.remember(key, now);
     }
 
-    /// Purges. When it returns, no response whose fill began before is served any more.
-    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
-        self.0.fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), self.0.clock.now())
+    /// Purges: once that is acknowledged, no response whose fill began before is served any more. Where the log is this
+    /// process's own, it is so when this returns.
+    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Underway {
+        self.purge_with(&Purge::hard(selectors.to_vec(), whose.clone()))
     }
 
-    /// Purges, hard or soft. When it returns, the purge is in force.
-    pub fn purge_with(&self, purge: &Purge) -> Receipt {
-        self.0.fence.purge(purge.clone(), self.0.clock.now())
+    /// The same, hard or soft.
+    pub fn purge_with(&self, purge: &Purge) -> Underway {
+        self.purge_as(random_id(), purge.clone(), Handling::Report)
     }
 
-    /// Purges everything, and frees the memory.
-    pub fn purge_everything(&self) -> Receipt {
-        let receipt = self.purge(&[Selector::Everything], &Where::All);
-        self.0.stores.iter().for_each(|store| store.clear());
-        receipt
+    /// The same under an id: of all that come with it one has an effect.
+    pub fn purge_as(&self, id: String, purge: Purge, handling: Handling) -> Underway {
+        let everything = purge == Purge::hard(vec![Selector::Everything], Where::All);
+        let underway = self.0.fence.hand_over(id, purge, handling, self.0.clock.now());
+        if everything {
+            // Nothing of it can be of use any more: its memory need not wait for the sweeper.
+            self.0.stores.iter().for_each(|store| store.clear());
+        }
+        underway
     }
 
     /// The fence, for figures and for those who take its steps one by one.
     pub fn fence(&self) -> &Fence {
         &self.0.fence
+    }
+
+    /// The same, for the follower of a shared log.
+    pub fn shared_fence(&self) -> Arc<Fence> {
+        self.0.fence.clone()
     }
 
     /// Where the oldest fill under way began.

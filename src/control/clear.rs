@@ -18,7 +18,7 @@ use crate::proxy::audit::{self, Asker};
 use crate::proxy::event::scalar;
 use crate::proxy::selection::{Terms, Wanted};
 use crate::proxy::{Shared, rescue};
-use crate::purge::Where;
+use crate::purge::{Where, random_id};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -53,7 +53,7 @@ async fn cleared(
     let asker = Asker { who: user, from: about.client, way: "clear-cache" };
     let (wanted, terms) = ([Wanted::Everything], Terms::hard(whose));
     let planned = shared.plan_purge(&wanted, &terms)?;
-    let done = shared.carry_out(&planned);
+    let done = shared.carry_out(&planned, &random_id()).await?;
     for (purge, receipt) in planned.purges.iter().zip(&done) {
         audit::purged(&asker, &audit::what(&wanted), &purge.whose, purge.mode, receipt);
     }

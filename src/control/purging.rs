@@ -14,7 +14,7 @@ use crate::http::Body;
 use crate::proxy::Shared;
 use crate::proxy::audit::{self, Asker};
 use crate::proxy::selection::{Planned, Terms, Wanted};
-use crate::purge::{Covering, Mode};
+use crate::purge::{Covering, Mode, random_id};
 
 /// How many keys a dry run names.
 const SAMPLE: usize = 100;
@@ -32,7 +32,7 @@ pub(super) struct How {
 /// Plans a purge with this token, and carries it out unless it is a dry run.
 ///
 /// # Errors
-/// 400 where something is not understood, 403 where it is another tenant's.
+/// 400 where something is not understood, 403 where it is another tenant's, 503 where the log cannot be reached.
 pub(super) async fn purge(
     shared: &Arc<Shared>,
     token: &Token,
@@ -47,7 +47,7 @@ pub(super) async fn purge(
     if how.dry_run {
         return dry_run(shared, token, &planned, what).await;
     }
-    let done = shared.carry_out(&planned);
+    let done = shared.carry_out(&planned, &random_id()).await?;
     for (purge, receipt) in planned.purges.iter().zip(&done) {
         audit::purged(asker, &audit::what(&wanted), &purge.whose, mode, receipt);
     }
