@@ -78,9 +78,14 @@ pub(super) struct Proof(AtomicU64);
 
 impl Proof {
     /// For a log that is this process's own, and so never unknown to it.
-    pub(super) const ALWAYS: Self = Self(AtomicU64::new(u64::MAX));
+    pub(super) fn always() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
     /// For a log that has not been read yet.
-    pub(super) const NONE: Self = Self(AtomicU64::new(0));
+    pub(super) fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
 
     /// Nothing that was read and applied is newer than `until`, on the monotonic clock.
     pub(super) fn hold_until(&self, until: Duration) {

@@ -93,12 +93,12 @@ impl Fence {
 
     /// A fence over any log, from its beginning.
     pub fn over(log: Box<dyn PurgeLog>, limits: Limits) -> Self {
-        Self::with(Log::Own(log), Proof::ALWAYS, limits)
+        Self::with(Log::Own(log), Proof::always(), limits)
     }
 
     /// A fence over a log that several nodes share. Until its follower has read the log, nothing that is stored is valid.
     pub fn over_shared(log: Arc<dyn SharedLog>, limits: Limits) -> Self {
-        Self::with(Log::Shared(log), Proof::NONE, limits)
+        Self::with(Log::Shared(log), Proof::none(), limits)
     }
 
     fn with(log: Log, proof: Proof, limits: Limits) -> Self {
