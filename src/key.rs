@@ -178,6 +178,12 @@ impl CacheKey {
         (writer.0.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(writer.0))
     }
 
+    /// A key from its bytes, as another node wrote them down. `None`: they are no key.
+    pub fn read(bytes: Vec<u8>) -> Option<Self> {
+        let key = (bytes.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(bytes))?;
+        key.view().map(|_| key)
+    }
+
     /// The key of one variant below this one (RFC 9111 section 4.1): the selecting fields and their values.
     /// `None` where it would be too long.
     pub fn variant(&self, selecting: &[(http::HeaderName, Option<Vec<u8>>)]) -> Option<Self> {

@@ -15,6 +15,7 @@ mod record;
 mod row;
 mod table;
 mod underway;
+pub mod wire;
 
 pub use coverage::{Coverage, Covering, Mode, Selector, Where};
 pub use epoch::{Incarnation, Mark};
