@@ -30,6 +30,7 @@ routes:
   - { name: keyed, path: '/keyed/{*rest}', tier: keyed, share: public }
   - { name: own, path: '/own/{*rest}', tier: own, share: public }
   - { name: pass, path: '/{*rest}' }
+writes: [{ path: '/read/{*rest}', patterns: ['a:{id}'], fields: { id: /id } }]
 ";
 
 /// An application that answers in bytes: those before the gate, and those behind it.
@@ -85,6 +86,19 @@ async fn answered(stream: &mut TcpStream, body: &str) -> String {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     read_until(stream, body).await;
     head
+}
+
+#[tokio::test]
+async fn hints_come_to_a_write_of_which_larder_reads_the_body() {
+    let gate = Gate::closed();
+    let origin = application(&gate, hinted).await;
+    let larder = Larder::with(YAML).put("origin", origin.url()).start().await;
+    let mut client = TcpStream::connect(larder.addr()).await.unwrap();
+    let write = [ask("POST", "/read/a", "Content-Length: 8\r\n"), b"{\"id\":1}".to_vec()].concat();
+    client.write_all(&write).await.unwrap();
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 103 "));
+    gate.let_through(1);
+    answered(&mut client, "/read/a").await;
 }
 
 #[tokio::test]

@@ -52,6 +52,12 @@ impl Body {
         Self { came: Some(Came { connection: connection.clone(), request }), ..self }
     }
 
+    /// The same request's body in another shape.
+    pub(crate) fn reshaped(mut self, shape: impl FnOnce(Self) -> Self) -> Self {
+        let came = self.came.take();
+        Self { came, ..shape(self) }
+    }
+
     /// The other end of the connection that the request came on; `None` where [`Server`](crate::server::Server) does not
     /// serve it.
     pub fn peer(&self) -> Option<Peer> {

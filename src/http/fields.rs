@@ -76,6 +76,29 @@ static PROXY_AUTHENTICATION: [HeaderName; 3] = [
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
+/// The lengths of the names of both kinds: most other names have another length.
+const LENGTHS: u64 = lengths(&[2, 7, 10, 14, 16, 17, 18, 19, 25]);
+
+/// A set of lengths below 64.
+pub(crate) const fn lengths(all: &[u32]) -> u64 {
+    let (mut set, mut rest) = (0, all);
+    while let [length, after @ ..] = rest {
+        set |= 1 << *length;
+        rest = after;
+    }
+    set
+}
+
+/// Whether the length of this name is in a set of [`lengths`].
+pub(crate) fn has_length(name: &HeaderName, lengths: u64) -> bool {
+    u32::try_from(name.as_str().len()).is_ok_and(|length| lengths.checked_shr(length).unwrap_or(0) & 1 == 1)
+}
+
+/// Whether [`strip_connection_specific`] removes fields of this name, or looks into them.
+pub fn is_connection_specific(name: &HeaderName) -> bool {
+    has_length(name, LENGTHS) && (CONNECTION_SPECIFIC.contains(name) || PROXY_AUTHENTICATION.contains(name))
+}
+
 /// Whether a field of this name concerns one connection only, or speaks of the hops so far, which Larder does in its own
 /// words.
 pub fn is_of_the_way(name: &HeaderName) -> bool {
@@ -145,9 +168,10 @@ pub fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
 
 /// Removes everything that concerns one connection only: the fields that `Connection` names, then the known ones.
 pub fn strip_connection_specific(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    strip_named_by_connection(headers)?;
-    remove_all(headers, &CONNECTION_SPECIFIC);
-    remove_all(headers, &PROXY_AUTHENTICATION);
+    if headers.keys().any(is_connection_specific) {
+        strip_named_by_connection(headers)?;
+        CONNECTION_SPECIFIC.iter().chain(&PROXY_AUTHENTICATION).for_each(|name| drop(headers.remove(name)));
+    }
     Ok(())
 }
 
@@ -199,6 +223,15 @@ mod tests {
         ]);
         strip_connection_specific(&mut map).unwrap();
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+
+    #[test]
+    fn every_field_that_concerns_one_connection_goes() {
+        for name in CONNECTION_SPECIFIC.iter().chain(&PROXY_AUTHENTICATION) {
+            let mut map = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+            strip_connection_specific(&mut map).unwrap();
+            assert!(map.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -87,13 +87,18 @@ impl<S: Inner> Proxy<S> {
         let mut request =
             fill_request(&visit.parts, &visit.about, &visit.who, &plan.caching, &plan.keyed, busting);
         request.parts.headers.remove(CHOICE);
+        let extensions = &mut request.parts.extensions;
+        // Who leads hears what comes before the answer.
+        let interim = visit.body.interim().or_else(|| extensions.remove());
         if plan.caching.tier.ttl != Ttl::Origin {
-            // What an outer layer knows of this client is not in the key. Who leads hears what comes before the answer.
-            let interim = request.parts.extensions.remove::<Interim>();
-            request.parts.extensions.clear();
-            interim.map(|interim| request.parts.extensions.insert(interim));
+            // What an outer layer knows of this client is not in the key.
+            extensions.clear();
+        } else if let Some(peer) = visit.body.peer() {
+            // An application may ask for the other end of the connection.
+            extensions.get_or_insert(peer);
         }
-        request.parts.extensions.insert(Upstream(visit.route.origin));
+        interim.map(|interim| extensions.insert::<Interim>(interim));
+        extensions.insert(Upstream(visit.route.origin));
         // Where the configuration has it in the key, it is there without a fill for it, too.
         [RANGE, IF_RANGE].iter().for_each(|name| drop(request.parts.headers.remove(name)));
         let uncacheable = plan.keyed.uncacheable(&plan.caching, &visit.parts.headers);

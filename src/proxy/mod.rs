@@ -28,6 +28,7 @@ mod service;
 mod shared;
 pub mod tags;
 mod tee;
+mod to_the_end;
 mod told;
 mod verdict;
 mod visit;

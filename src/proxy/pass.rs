@@ -9,26 +9,32 @@ use super::origin_request::pass_request;
 use super::rescue::rescue;
 use super::shared::Inner;
 use super::tags::{self, Said};
+use super::to_the_end::ToTheEnd;
 use super::told::Told;
 use super::verdict::{Source, Verdict, XCache};
 use super::visit::{Proxy, Visit};
 use super::wishes::CHOICE;
 use super::write::Pending;
-use crate::error::{Error, ErrorKind};
-use crate::http::Body;
+use crate::error::Error;
+use crate::http::{Body, Present, fields};
 use crate::policy::Reason;
 use crate::policy::surrogate::FOR_SURROGATES;
 
 impl<S: Inner> Proxy<S> {
     /// Passes the request through as it is, and the answer back; neither read nor stored.
-    pub(super) async fn pass(self, visit: Visit, reason: Reason, denied: Option<Reason>) -> Response<Body> {
+    pub(super) async fn pass(
+        mut self,
+        visit: Visit,
+        reason: Reason,
+        denied: Option<Reason>,
+    ) -> Response<Body> {
         let told = self.told(&visit);
         let mut verdict = Verdict { also: denied, ..Verdict::new(XCache::Bypass, reason, Source::Origin) };
         let credential = self.shared.identifier.credential(&visit.parts);
         // A logout is a GET in some applications: the guard ends the credential before and after.
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
         let purging = visit.route.purge_on_any.then(|| Purging::of(&visit));
-        match self.clone().send_as_is(visit).await {
+        match self.send_as_is(visit).await {
             Ok((response, said)) => {
                 if let Some(purging) = purging {
                     verdict.pending = purging.answered(&self.shared, &said).await.pending;
@@ -57,39 +63,32 @@ impl<S: Inner> Proxy<S> {
         }
         drop(ending);
         let verdict = Verdict { forwarded: Some(response.status()), ..verdict };
-        for name in &FOR_SURROGATES {
-            response.headers_mut().remove(name);
-        }
+        fields::remove_all(response.headers_mut(), &FOR_SURROGATES);
         self.finish(told, response, &verdict)
     }
 
     /// Sends the client's own request to the origin of its route. What the answer says to Larder alone is taken out of it.
-    pub(super) async fn send_as_is(mut self, visit: Visit) -> Result<(Response<Body>, Said), Error> {
+    pub(super) async fn send_as_is(&mut self, visit: Visit) -> Result<(Response<Body>, Said), Error> {
         let Visit { mut parts, body, about, route, .. } = visit;
-        parts.headers.remove(CHOICE);
+        if about.present.has(Present::CHOICE) {
+            parts.headers.remove(CHOICE);
+        }
         pass_request(&mut parts, &about, route.caching.as_deref());
-        parts.extensions.insert(Upstream(route.origin));
-        let mut response = self.inner.send(Request::from_parts(parts, body)).await?;
+        let request = Request::from_parts(parts, body);
+        let mut response = self.inner.send_on(request, Upstream(route.origin)).await?;
         let said = tags::take(response.headers_mut());
         Ok((response, said))
     }
 
     /// An unsafe method: passed, and what it changed is purged before the writer hears of it.
     ///
-    /// In a task of its own: when the writer leaves, the application finishes the write all the same, and only then is
-    /// it purged. A purge at the moment of leaving would be too early: what is read until the write lands is old.
-    pub(super) async fn write(self, visit: Visit) -> Response<Body> {
-        let told = self.told(&visit);
-        match tokio::spawn(self.clone().written(visit)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let error = Error::new(ErrorKind::Internal, "the exchange with the application was given up");
-                self.failed(&told, &error, rescue(&error).1)
-            }
-        }
+    /// To the end: when the writer leaves, the application finishes the write all the same, and only then is it purged. A purge
+    /// at the moment of leaving would be too early: what is read until the write lands is old.
+    pub(super) fn write(self, visit: Visit) -> ToTheEnd<Response<Body>> {
+        ToTheEnd::new(self.written(visit))
     }
 
-    async fn written(self, mut visit: Visit) -> Response<Body> {
+    async fn written(mut self, mut visit: Visit) -> Response<Body> {
         let told = self.told(&visit);
         let mut verdict = Verdict::new(XCache::Bypass, Reason::Write, Source::Origin);
         let credential = self.shared.identifier.credential(&visit.parts);
@@ -97,7 +96,7 @@ impl<S: Inner> Proxy<S> {
         let pending = Pending::of(self.shared.clone(), &mut visit);
         let purging = Purging::of(&visit);
         let posting = self.posting(&visit);
-        match self.clone().send_as_is(visit).await {
+        match self.send_as_is(visit).await {
             Ok((mut response, said)) => {
                 let posted = posting.and_then(|posting| posting.answered(&self, &said, &response));
                 let carried =

@@ -1,6 +1,8 @@
 //! What every request of a proxy shares, and the application behind it as the request path sees it.
 
+use std::any::Any;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use tower_service::Service;
 use super::access_log::AccessLog;
 use super::identify::{Identified, Identifier, Step};
 use super::keyed::{keyed_query, target};
+use super::origin::{Origins, Upstream};
 use super::route::Router;
 use super::sanitize::{Sanitized, sanitize};
 use super::wishes::BustBudget;
@@ -134,6 +137,14 @@ fn identity_fields(config: &Config) -> Vec<HeaderName> {
 pub trait Inner: Clone + Send + 'static {
     /// Sends one request.
     fn send(&mut self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, Error>> + Send;
+
+    /// Sends a client's own request, with its body as it came, to this origin. An application in the same process finds all
+    /// that is to be known of it among the request's extensions.
+    fn send_on(
+        &mut self,
+        request: Request<Body>,
+        to: Upstream,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + '_>>;
 }
 
 impl<S, B> Inner for S
@@ -148,6 +159,27 @@ where
         std::future::poll_fn(|cx| self.poll_ready(cx)).await.map_err(typed)?;
         let response = self.call(request).await.map_err(typed)?;
         Ok(response.map(Body::wrap))
+    }
+
+    fn send_on(
+        &mut self,
+        mut request: Request<Body>,
+        to: Upstream,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + '_>> {
+        // Each extension costs an allocation, and the client of the origins needs none.
+        if let Some(origins) = (&*self as &dyn Any).downcast_ref::<Origins>() {
+            return origins.send_on(request, to);
+        }
+        let (peer, interim) = (request.body().peer(), request.body().interim());
+        let extensions = request.extensions_mut();
+        extensions.insert(to);
+        if let Some(peer) = peer {
+            extensions.get_or_insert(peer);
+        }
+        if let Some(interim) = interim {
+            extensions.insert(interim);
+        }
+        Box::pin(self.send(request))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::http::structured;
+use crate::http::{fields, structured};
 use crate::policy::Reason;
 use crate::tag::{MAX_TAG_BYTES, MAX_TAGS};
 
@@ -41,6 +41,9 @@ pub(super) const LITESPEED_PURGE: HeaderName = HeaderName::from_static("x-litesp
 /// The fields by which an answer purges.
 static PURGES: [HeaderName; 3] = [GROUP_INVALIDATION, LARDER_PURGE, LITESPEED_PURGE];
 
+/// The lengths of all these names.
+const LENGTHS: u64 = fields::lengths(&[4, 9, 10, 12, 13, 14, 15, 17, 24]);
+
 /// What an answer said to Larder alone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -53,6 +56,9 @@ pub(super) struct Said {
 /// Takes the fields of tags and of purges out of an answer's head.
 pub(super) fn take(headers: &mut HeaderMap) -> Said {
     let mut said = Said::default();
+    if !headers.keys().any(is_for_larder) {
+        return said;
+    }
     if are_named(headers) {
         said.tags = Some(named(headers, MAX_TAGS + 1));
         for (name, _) in &DIALECTS {
@@ -68,6 +74,12 @@ pub(super) fn take(headers: &mut HeaderMap) -> Said {
         }
     }
     said
+}
+
+/// Whether a field of this name is one of those that [`take`] takes.
+fn is_for_larder(name: &HeaderName) -> bool {
+    fields::has_length(name, LENGTHS)
+        && (DIALECTS.iter().any(|(known, _)| known == name) || PURGES.contains(name))
 }
 
 /// Whether a field of any dialect is there, also one that names nothing.
@@ -168,6 +180,15 @@ mod tests {
         }
         assert_eq!(tags(&[("cache-groups", "\"a, b\", \"c d\";x")]), ["a, b", "c d"]);
         assert_eq!(tags(&[("cache-groups", "a, b"), ("xkey", "c")]), ["c"], "not strings: ignored");
+    }
+
+    #[test]
+    fn every_field_for_larder_is_taken() {
+        for name in DIALECTS.iter().map(|(name, _)| name).chain(&PURGES) {
+            let mut headers = map(&[(name.as_str(), "\"a\"")]);
+            let said = take(&mut headers);
+            assert!(headers.is_empty() && (said.tags.is_some() || !said.purges.is_empty()), "{name}");
+        }
     }
 
     #[test]

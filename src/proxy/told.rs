@@ -31,6 +31,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Where there is no log.
+    fn to_nobody(arrived: Now) -> Self {
+        let (method, host, path) = (Method::GET, String::new(), String::new());
+        Self { method, host, path, route: None, tenant: None, arrived }
+    }
+
     pub(super) fn of(parts: &Parts, arrived: Now) -> Self {
         let host = parts.headers.get(http::header::HOST).and_then(|h| h.to_str().ok());
         let host = host.or(parts.uri.host()).unwrap_or_default().to_owned();
@@ -58,6 +64,9 @@ impl<S: Inner> Proxy<S> {
     }
 
     pub(super) fn told<R: Borrow<Arc<Route>>>(&self, visit: &Visit<R>) -> Told {
+        if !self.shared.log.is_on() {
+            return Told::to_nobody(visit.arrived);
+        }
         let tenant = visit.who.identity.tenant.as_ref().map(|tenant| tenant.name.clone());
         Told { route: Some(visit.route().clone()), tenant, ..Told::of(&visit.parts, visit.arrived) }
     }

@@ -63,15 +63,8 @@ impl<R: Borrow<Arc<Route>>> Visit<R> {
         self.route.borrow()
     }
 
-    /// The same for a future of its own. An application may ask for the other end of the connection; who leads a fill, or is
-    /// passed on, hears what it says before its answer.
-    pub(super) fn kept(mut self) -> Visit {
-        if let Some(peer) = self.body.peer() {
-            self.parts.extensions.get_or_insert(peer);
-        }
-        if let Some(interim) = self.body.interim() {
-            self.parts.extensions.insert(interim);
-        }
+    /// The same for a future of its own.
+    pub(super) fn kept(self) -> Visit {
         let route = self.route().clone();
         let Self { parts, body, about, who, arrived, waited, .. } = self;
         Visit { parts, body, about, route, who, arrived, waited }

@@ -153,9 +153,13 @@ impl Rules {
             writes.get(*place).is_some_and(|write| write.fields.iter().any(in_body))
         };
         let body = matched.iter().any(reads_body).then(|| {
-            let (body, seen) = tee(std::mem::take(&mut visit.body));
-            visit.body = body;
-            seen
+            let mut copy = Seen::default();
+            visit.body = std::mem::take(&mut visit.body).reshaped(|body| {
+                let (body, seen) = tee(body);
+                copy = seen;
+                body
+            });
+            copy
         });
         Self {
             matched,

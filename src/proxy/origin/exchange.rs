@@ -16,12 +16,18 @@ use tokio::time::sleep;
 use super::body::{Receiving, Sending, Upload};
 use super::head::{self, Wishes};
 use super::pool::{Lease, Pool, Sender};
+use super::spare::Spare;
 use super::tunnel;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Body, Interim};
 
-/// Sends one request to an origin and gives its answer. The body of the answer may still be on its way.
-pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<Response<Body>, Error> {
+/// Sends one request to an origin and gives its answer. The body of the answer may still be on its way. `interim` is who
+/// hears what the origin says before.
+pub(super) async fn exchange(
+    pool: Arc<Pool>,
+    request: Request<Body>,
+    interim: Option<Interim>,
+) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
         return Err(Error::new(ErrorKind::BadRequest, "`CONNECT` is not served"));
@@ -33,7 +39,6 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
     if client.is_none() || !body.is_end_stream() {
         wishes.upgrade = None; // an upgrade is a wish; the server may ignore it (RFC 9110 section 7.8)
     }
-    let interim = parts.extensions.remove::<Interim>();
     parts.extensions.clear();
     let (body, upload) = watch(body, &parts.headers);
     let method = parts.method.clone();
@@ -49,12 +54,12 @@ pub(super) async fn exchange(pool: Arc<Pool>, request: Request<Body>) -> Result<
         // The upload goes on whether or not anybody reads the answer.
         driver.detach();
     }
-    if let Some(unused) = head::keep_alive(&parts.headers) {
+    let to_close = job.pool.origin.unsafe_read_to_close;
+    let unused = head::accept(&mut parts, &method, to_close)
+        .map_err(|what| job.pool.error(ErrorKind::OriginBroken, what))?;
+    if let Some(unused) = unused {
         lease.closes_after(unused);
     }
-    let to_close = job.pool.origin.unsafe_read_to_close;
-    head::accept(&mut parts, &method, to_close)
-        .map_err(|what| job.pool.error(ErrorKind::OriginBroken, what))?;
     Ok(Response::from_parts(parts, Receiving::body(body, lease, job.upload)))
 }
 
@@ -89,15 +94,14 @@ impl Job {
     async fn send(&self, request: Request<Body>) -> Result<(Response<Incoming>, Lease), Error> {
         let permit = self.pool.permit().await?;
         let mut lease = self.pool.lease(permit, true).await?;
-        let spare = if lease.reused { copy(&request) } else { None };
+        let spare = if lease.reused { Spare::of(&request) } else { None };
         let again = match self.attempt(&mut lease, request).await {
             Ok(answer) => return Ok((answer, lease)),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Unsent(request)) if lease.reused => *request,
-            Err(Failure::Unsent(_) | Failure::Closed) => match spare {
-                Some(spare) => spare,
-                None => return Err(self.closed()),
-            },
+            Err(Failure::Unsent(_) | Failure::Closed) => {
+                spare.and_then(Spare::request).ok_or_else(|| self.closed())?
+            }
         };
         Box::pin(self.send_again(lease.close(), again)).await
     }
@@ -106,8 +110,9 @@ impl Job {
     async fn send_again(
         &self,
         permit: OwnedSemaphorePermit,
-        again: Request<Body>,
+        mut again: Request<Body>,
     ) -> Result<(Response<Incoming>, Lease), Error> {
+        head::forget_framing(again.headers_mut());
         let mut lease = self.pool.lease(permit, false).await?;
         match self.attempt(&mut lease, again).await {
             Ok(answer) => Ok((answer, lease)),
@@ -196,17 +201,4 @@ async fn ended(upload: Option<&Upload>) {
         Some(upload) => upload.ended().await,
         None => std::future::pending().await,
     }
-}
-
-/// A second copy of a request that may be sent twice.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let idempotent = request.method().is_idempotent();
-    if !(idempotent && request.body().is_end_stream()) {
-        return None;
-    }
-    let mut copy = Request::new(Body::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
 }

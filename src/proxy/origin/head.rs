@@ -31,6 +31,9 @@ pub(super) struct Wishes {
 /// Takes out of the head what concerns only the client's connection. The error names a field that `Connection` must
 /// not name.
 pub(super) fn take_wishes(headers: &mut HeaderMap) -> Result<Wishes, &'static str> {
+    if !headers.keys().any(|name| fields::is_connection_specific(name) || *name == header::EXPECT) {
+        return Ok(Wishes::default());
+    }
     let upgrade = fields::upgrade(headers).cloned();
     let trailers = fields::has_member(headers, header::TE, "trailers");
     fields::strip_connection_specific(headers)?;
@@ -45,7 +48,14 @@ pub(super) fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(fields::allowed_in_trailers).collect()
 }
 
-/// Addresses a request for one protocol. It may be called again for the other one.
+/// Takes out of a request what [`address`] has put in, so that it can be addressed anew: the other protocol frames otherwise.
+pub(super) fn forget_framing(headers: &mut HeaderMap) {
+    for name in [header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::TE] {
+        headers.remove(name);
+    }
+}
+
+/// Addresses a request for one protocol. What frames it and concerns its connection is none of it.
 pub(super) fn address(request: &mut Request<Body>, origin: &Origin, wishes: &Wishes, http2: bool) {
     let host = host(request, origin);
     let path = request.uri().path_and_query().cloned();
@@ -88,9 +98,6 @@ fn frame(request: &mut Request<Body>, wishes: &Wishes, http2: bool) {
     let takes_content = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let headers = request.headers_mut();
     let said_length = headers.remove(header::CONTENT_LENGTH).is_some();
-    for name in [header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::TE] {
-        headers.remove(name);
-    }
     let chunked = !empty && (exact.is_none() || headers.contains_key(header::TRAILER));
     if empty && (said_length || takes_content) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -126,34 +133,29 @@ pub(super) fn pass_on_interim(request: &mut Request<Body>, client: Interim) {
     });
 }
 
-/// After how long the origin closes a connection that is not used (`Keep-Alive: timeout=5`), where it says so. Node does.
-pub(super) fn keep_alive(answer: &HeaderMap) -> Option<Duration> {
-    let said = fields::list(answer, HeaderName::from_static("keep-alive"));
-    let mut seconds = said.filter_map(|parameter| {
-        let value = parameter.strip_prefix(b"timeout=")?;
-        std::str::from_utf8(value).ok()?.trim().parse().ok()
-    });
-    seconds.next().map(Duration::from_secs)
-}
-
 /// Checks the framing of an answer and takes the connection-specific fields out of it. The error is the end of a
 /// sentence that begins with the origin's name.
 ///
 /// With `to_close` an answer whose last transfer coding is not `chunked` is read until its connection ends (RFC 9112
 /// section 6.3, rule 4), and what ends with its connection is taken for whole.
+///
+/// Gives after how long the origin closes a connection that is not used, where it says so.
 pub(super) fn accept(
     head: &mut http::response::Parts,
     method: &Method,
     to_close: bool,
-) -> Result<(), &'static str> {
+) -> Result<Option<Duration>, &'static str> {
     let headers = &mut head.headers;
+    let special = headers.keys().any(fields::is_connection_specific);
+    let keep_alive = if special { keep_alive(headers) } else { None };
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|l| !l.as_bytes().iter().all(u8::is_ascii_digit)) {
         return Err("answered with more than one length");
     }
     let has_length = length.is_some();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut codings =
+        special.then(|| headers.get_all(header::TRANSFER_ENCODING).iter()).into_iter().flatten();
     let coding = codings.next();
     let known = |c: &HeaderValue| {
         // What ends in `chunked` is read in chunks: another coding below it would be taken for content.
@@ -172,8 +174,20 @@ pub(super) fn accept(
     if !bodyless && !has_length && !has_coding && !to_close && head.version < Version::HTTP_2 {
         head.extensions.insert(CloseDelimited);
     }
-    fields::strip_connection_specific(headers)
-        .map_err(|_| "names fields in `Connection` that frame its answer")?;
+    if special {
+        fields::strip_connection_specific(headers)
+            .map_err(|_| "names fields in `Connection` that frame its answer")?;
+    }
     head.version = Version::HTTP_11;
-    Ok(())
+    Ok(keep_alive)
+}
+
+/// After how long the origin closes a connection that is not used (`Keep-Alive: timeout=5`), where it says so. Node does.
+fn keep_alive(answer: &HeaderMap) -> Option<Duration> {
+    let said = fields::list(answer, HeaderName::from_static("keep-alive"));
+    let mut seconds = said.filter_map(|parameter| {
+        let value = parameter.strip_prefix(b"timeout=")?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    });
+    seconds.next().map(Duration::from_secs)
 }

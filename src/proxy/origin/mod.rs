@@ -10,6 +10,7 @@ mod driver;
 mod exchange;
 mod head;
 mod pool;
+mod spare;
 mod tunnel;
 
 use std::fmt;
@@ -26,7 +27,7 @@ pub use head::CloseDelimited;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind};
-use crate::http::Body;
+use crate::http::{Body, Interim};
 use pool::Pool;
 
 /// Says which origin a request is for: an index into the configuration's origins. An extension of the request.
@@ -48,10 +49,21 @@ impl Origins {
         Ok(Self(pools.collect::<Result<_, _>>()?))
     }
 
-    fn pool(&self, request: &Request<Body>) -> Result<Arc<Pool>, Error> {
-        let number = request.extensions().get::<Upstream>().map(|upstream| upstream.0);
-        let pool = number.and_then(|number| self.0.get(number));
+    fn pool(&self, to: Option<Upstream>) -> Result<Arc<Pool>, Error> {
+        let pool = to.and_then(|upstream| self.0.get(upstream.0));
         pool.cloned().ok_or_else(|| Error::new(ErrorKind::Internal, "the request was sent to no origin"))
+    }
+
+    /// Sends a client's own request, with its body as it came, to this origin. The client hears what is said before the
+    /// answer (RFC 9110 section 15.2).
+    pub(super) fn send_on(
+        &self,
+        mut request: Request<Body>,
+        to: Upstream,
+    ) -> <Self as Service<Request<Body>>>::Future {
+        let pool = self.pool(Some(to));
+        let interim = request.body().interim().or_else(|| request.extensions_mut().remove());
+        Box::pin(async move { exchange::exchange(pool?, request, interim).await })
     }
 }
 
@@ -70,9 +82,10 @@ impl Service<Request<Body>> for Origins {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let pool = self.pool(&request);
-        Box::pin(async move { exchange::exchange(pool?, request).await })
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let pool = self.pool(request.extensions().get().copied());
+        let interim = request.extensions_mut().remove::<Interim>();
+        Box::pin(async move { exchange::exchange(pool?, request, interim).await })
     }
 }
 
