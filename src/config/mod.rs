@@ -530,6 +530,16 @@ pub struct Bust {
     pub forward: bool,
 }
 
+/// Whom the acknowledgement of a purge waits for, where several nodes share the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// Every node that may still serve what is stored.
+    #[default]
+    All,
+    /// The log, and the node that was asked: the others follow within the bound.
+    Logged,
+}
+
 /// What a write purges besides its own URL (F5).
 #[derive(Debug, Clone)]
 pub struct Write {

@@ -83,6 +83,17 @@ pub struct Receipt {
     pub seq: Position,
     /// When it was sequenced: wall time since the Unix epoch.
     pub time: Duration,
+    /// Which nodes obey it, where several share the log and all of them were waited for.
+    pub nodes: Option<Nodes>,
+}
+
+/// The nodes that share a log, as a purge found them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nodes {
+    /// They have applied it.
+    pub applied: Vec<String>,
+    /// They have been away for so long that they serve nothing stored until they have applied it.
+    pub gone: Vec<String>,
 }
 
 /// A purge with its place in the log.
@@ -101,6 +112,6 @@ pub struct Record {
 impl Record {
     /// What the purge answers with.
     pub fn receipt(&self) -> Receipt {
-        Receipt { id: self.id.clone(), seq: self.seq, time: self.time.wall }
+        Receipt { id: self.id.clone(), seq: self.seq, time: self.time.wall, nodes: None }
     }
 }

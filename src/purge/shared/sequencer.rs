@@ -1,0 +1,260 @@
+//! Purges on their way into the log: handed over, and acknowledged once all who have to have applied them.
+//!
+//! Invariants: nothing is acknowledged that the log did not confirm; `wait: all` waits for every node until it has applied
+//! the record or its lease has ended, and for one lease after an incarnation began, because nodes may still believe in the
+//! one before; what has happened whether or not the log hears of it is handed over until it is there.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::follower::{Progress, Times, jittered};
+use super::protocol::{Appended, Away, Lease, Server, Standing};
+use crate::clock::Clock;
+use crate::config::Wait;
+use crate::purge::{Fence, Handling, Nodes, Purge, Receipt, Selector, Unlogged, Where, wire};
+
+/// How many purges wait for a log that is away. Beyond that the log itself is renounced when it is back: that covers all.
+const MOST: usize = 10_000;
+/// How often a purge is tried before whoever asked for it is told.
+const TRIES: u32 = 3;
+/// What is obeyed here while more wait than are told apart.
+const OVERFLOW: &str = "overflow";
+
+/// A purge that somebody hands over.
+pub(super) struct Ask {
+    pub(super) id: String,
+    pub(super) purge: Purge,
+    pub(super) handling: Handling,
+    pub(super) answer: oneshot::Sender<Result<Receipt, Unlogged>>,
+}
+
+/// Hands purges over to the log.
+pub(super) struct Sequencer<S> {
+    pub(super) server: Arc<S>,
+    pub(super) fence: Arc<Fence>,
+    pub(super) clock: Clock,
+    pub(super) node: String,
+    pub(super) stores: Arc<[String]>,
+    pub(super) times: Times,
+    pub(super) wait: Wait,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) leases: tokio::sync::Mutex<Option<Seen>>,
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) more: Notify,
+}
+
+/// The leases as they were seen.
+pub(super) struct Seen {
+    at: Duration,
+    standing: Standing,
+    leases: Vec<Lease>,
+}
+
+/// Purges that wait for the log.
+#[derive(Default)]
+pub(super) struct Waiting {
+    purges: VecDeque<(String, Vec<u8>)>,
+    /// There were too many.
+    overflow: bool,
+}
+
+impl<S: Server> Sequencer<S> {
+    /// Hands over what comes, for ever.
+    pub(super) async fn run(self: Arc<Self>, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        let again = tokio::spawn(self.clone().hand_over_again());
+        while let Some(ask) = asks.recv().await {
+            tokio::spawn(self.clone().carry_out(ask));
+        }
+        again.abort();
+    }
+
+    async fn carry_out(self: Arc<Self>, ask: Ask) {
+        let Ask { id, purge, handling, answer } = ask;
+        let bytes = wire::written(&purge, &self.stores).into_bytes();
+        let done = self.tried(&id, &bytes).await;
+        if done.is_err() && handling == Handling::Insist {
+            self.wait_for_the_log(id.clone(), bytes);
+        }
+        // Whoever asked may have gone.
+        let _ = answer.send(done.map_err(|Away(why)| Unlogged { id, why }));
+    }
+
+    async fn tried(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
+        let mut pause = self.times.pause;
+        let mut last = Away("it was not tried".to_owned());
+        for _ in 0..TRIES {
+            let done = match self.server.append(id, bytes).await {
+                Ok(appended) => self.acknowledged(id, &appended).await,
+                Err(away) => Err(away),
+            };
+            match done {
+                Ok(receipt) => return Ok(receipt),
+                Err(away) => last = away,
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause *= 2;
+        }
+        Err(last)
+    }
+
+    /// Waits until the purge is in force, here and, as the configuration says, everywhere.
+    async fn acknowledged(&self, id: &str, appended: &Appended) -> Result<Receipt, Away> {
+        let Standing { incarnation, seq, now, .. } = appended.standing;
+        let here = |progress: &Progress| progress.incarnation == Some(incarnation) && progress.applied >= seq;
+        let mut progress = self.progress.clone();
+        let long = 4 * self.times.lease();
+        let applied =
+            tokio::time::timeout(long, progress.wait_for(here)).await.is_ok_and(|found| found.is_ok());
+        if !applied {
+            return Err(Away("it is in the log, and this node could not read it back".to_owned()));
+        }
+        let nodes = match self.wait {
+            Wait::Logged => None,
+            Wait::All => {
+                Some(tokio::time::timeout(long, self.everywhere(appended)).await.map_err(|_| {
+                    Away("it is in the log, and whether all nodes know of it could not be learnt".to_owned())
+                })??)
+            }
+        };
+        Ok(Receipt { id: id.to_owned(), seq, time: Duration::from_millis(now), nodes })
+    }
+
+    /// Waits until every node that serves what is stored has applied the record.
+    async fn everywhere(&self, appended: &Appended) -> Result<Nodes, Away> {
+        let lease = u64::try_from(self.times.lease().as_millis()).unwrap_or(u64::MAX);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let nodes = {
+                let mut seen = self.leases.lock().await;
+                let now = self.clock.now().mono;
+                if seen.as_ref().is_none_or(|seen| seen.at + Duration::from_millis(1) < now) {
+                    let (standing, leases) = self.server.leases().await?;
+                    *seen = Some(Seen { at: now, standing, leases });
+                }
+                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended, lease))?
+            };
+            if let Some(nodes) = nodes {
+                return Ok(nodes);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
+    fn who(&self, seen: &Seen, appended: &Appended, lease: u64) -> Result<Option<Nodes>, Away> {
+        let Seen { standing, leases, .. } = seen;
+        if standing.incarnation != appended.standing.incarnation {
+            return Err(Away("the log was lost".to_owned()));
+        }
+        if standing.now < standing.born.saturating_add(lease) {
+            return Ok(None);
+        }
+        let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
+        for other in leases.iter().filter(|other| other.node != self.node) {
+            if other.cursor >= appended.standing.seq {
+                nodes.applied.push(other.node.clone());
+            } else if other.until <= standing.now {
+                nodes.gone.push(other.node.clone());
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(Some(nodes))
+    }
+
+    fn wait_for_the_log(&self, id: String, bytes: Vec<u8>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.purges.len() >= MOST && !waiting.overflow {
+            waiting.overflow = true;
+            tracing::error!(
+                purges = MOST,
+                "too many purges wait for the log: all stored responses are given up until it is back"
+            );
+            self.fence.obey(OVERFLOW, &Purge::hard(vec![Selector::Everything], Where::All));
+        }
+        if waiting.overflow {
+            self.fence.settle(&id);
+        } else {
+            waiting.purges.push_back((id, bytes));
+        }
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    /// Hands over what waited, for ever.
+    async fn hand_over_again(self: Arc<Self>) {
+        let mut pause = self.times.pause;
+        loop {
+            match self.next_waiting().await {
+                Ok(true) => pause = self.times.pause,
+                Ok(false) => self.more.notified().await,
+                Err(_) => {
+                    tokio::time::sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(self.times.bound);
+                }
+            }
+        }
+    }
+
+    /// Whether there was something to hand over.
+    async fn next_waiting(&self) -> Result<bool, Away> {
+        let next = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.overflow { None } else { Some(waiting.purges.front().cloned()) }
+        };
+        match next {
+            Some(None) => return Ok(false),
+            Some(Some((id, bytes))) => {
+                self.server.append(&id, &bytes).await?;
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                // Its row here stays until its record is read back.
+                waiting.purges.pop_front();
+            }
+            None => self.renounce().await?,
+        }
+        Ok(true)
+    }
+
+    /// There were more purges than could wait: another incarnation of the log covers all of them, everywhere.
+    async fn renounce(&self) -> Result<(), Away> {
+        // What comes from here on waits like any other: it may be later than the new incarnation.
+        let mut covered = self.take_waiting();
+        let renounced = self.renounced().await;
+        if renounced.is_err() {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.overflow = true;
+            covered.purges.append(&mut waiting.purges);
+            std::mem::swap(&mut waiting.purges, &mut covered.purges);
+            return renounced;
+        }
+        covered.purges.iter().for_each(|(id, _)| self.fence.settle(id));
+        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).overflow {
+            self.fence.settle(OVERFLOW);
+        }
+        Ok(())
+    }
+
+    fn take_waiting(&self) -> Waiting {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until this node follows an incarnation that begins after this call.
+    async fn renounced(&self) -> Result<(), Away> {
+        let (standing, _) = self.server.leases().await?;
+        self.server.renounce(standing.incarnation).await?;
+        let mut progress = self.progress.clone();
+        let other = |progress: &Progress| {
+            progress.connected && progress.incarnation.is_some_and(|known| known != standing.incarnation)
+        };
+        let long = 4 * self.times.lease();
+        let followed =
+            tokio::time::timeout(long, progress.wait_for(other)).await.is_ok_and(|found| found.is_ok());
+        let unread =
+            || Away("the log has another incarnation, and this node could not read it yet".to_owned());
+        if followed { Ok(()) } else { Err(unread()) }
+    }
+}
