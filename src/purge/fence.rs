@@ -367,6 +367,11 @@ impl Fence {
         }
     }
 
+    /// The number of purges that are in force here without having their place in the log.
+    pub fn provisional(&self) -> usize {
+        self.provisional.load(Ordering::SeqCst)
+    }
+
     /// The number of rows, for statistics.
     pub fn rows(&self) -> usize {
         self.table.read().unwrap_or_else(PoisonError::into_inner).len()
