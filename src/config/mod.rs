@@ -3,6 +3,7 @@
 //! `tree` reads YAML into a tree with positions, `read` checks the tree and collects every error of the file,
 //! `schema` describes the same shape as a JSON Schema. The words are the contract of `docs/configuration.md`.
 
+mod begins;
 mod events;
 pub mod pattern;
 pub mod read;
@@ -18,6 +19,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
 pub use crate::policy::{Overrides, Ttl};
+pub use begins::Begins;
 pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
 
@@ -415,6 +417,8 @@ pub struct Caching {
     pub vary_on: Vec<VaryOn>,
     /// Which query parameters select.
     pub query: QueryRule,
+    /// With what the names begin that this rule lists.
+    pub query_begins: Begins,
     /// Takes the place of path and query in the key.
     pub key: Option<Template>,
     /// The tags of every response of the route.
@@ -467,6 +471,14 @@ pub enum QueryRule {
     /// All but these (and, on tiers with a `ttl`, tracking parameters, which are in the list).
     /// A name that ends in `*` stands for all that start so.
     Ignore(Vec<String>),
+}
+
+impl QueryRule {
+    /// With what the listed names begin.
+    pub fn begins(&self) -> Begins {
+        let (Self::Only(names) | Self::Ignore(names)) = self;
+        Begins::of(names)
+    }
 }
 
 /// A text with holes: `user:{user}`, `{query.model}`. Holes: `tenant`, `user`, `role`, a name of the path pattern,

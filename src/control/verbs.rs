@@ -66,7 +66,7 @@ impl<S: Inner> Service<Request<Body>> for WithVerbs<S> {
         let way = match request.method().as_str() {
             "PURGE" => "PURGE",
             "BAN" => "BAN",
-            _ => return VerbFuture::Proxy(self.0.call(request)),
+            _ => return VerbFuture::Proxy(self.0.answer(request)),
         };
         let shared = self.0.shared().clone();
         VerbFuture::Verb(Box::pin(verb(shared, way, request)))

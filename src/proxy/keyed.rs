@@ -235,7 +235,7 @@ pub fn keyed_query<'a>(caching: &Caching, query: Option<&'a str>) -> Option<Cow<
     let keep = |name: &str| {
         let decoded = query::decode(name).unwrap_or(Cow::Borrowed(name));
         !is_bust(caching, name)
-            && rule_keeps(&caching.query, &decoded)
+            && rule_keeps(caching, &decoded)
             && named.as_ref().is_none_or(|names| names.contains(&&*decoded))
     };
     if by_origin {
@@ -283,22 +283,15 @@ pub(super) fn is_bust(caching: &Caching, encoded_name: &str) -> bool {
     caching.bust.allow != crate::config::Allow::Nobody && query::is_named(encoded_name, &caching.bust.param)
 }
 
-fn rule_keeps(rule: &QueryRule, name: &str) -> bool {
-    let first = name.as_bytes().first();
-    let listed = |names: &[String]| {
-        // Nearly all of them begin otherwise, which is seen by one byte.
-        let mut alike = names.iter().filter(|listed| {
-            let begins = listed.as_bytes().first();
-            begins == first || begins == Some(&b'*')
-        });
-        alike.any(|listed| match listed.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => listed == name,
-        })
+fn rule_keeps(caching: &Caching, name: &str) -> bool {
+    let may_be_listed = caching.query_begins.may_have(name);
+    let covers = |listed: &String| match listed.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => listed == name,
     };
-    match rule {
-        QueryRule::Only(names) => names.iter().any(|n| n == name),
-        QueryRule::Ignore(names) => !listed(names),
+    match &caching.query {
+        QueryRule::Only(names) => may_be_listed && names.iter().any(|n| n == name),
+        QueryRule::Ignore(names) => !(may_be_listed && names.iter().any(covers)),
     }
 }
 

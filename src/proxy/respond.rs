@@ -19,13 +19,12 @@ pub(super) fn from_stored(
     request: &HeaderMap,
     present: Present,
     asked: Asked,
-    stored: &StoredResponse,
+    (stored, freshness): (&StoredResponse, &Freshness),
     verdict: &Verdict,
     now: Now,
 ) -> Response<Body> {
-    let freshness = stored.freshness();
     let age = freshness.age(now).as_secs();
-    let by_age = freshness.remaining(now).map(|left| seconds(left, &freshness, now));
+    let by_age = freshness.remaining(now).map(|left| seconds(left, freshness, now));
     let by_purge = verdict.stale_since.map(|since| -whole_seconds(now.mono.saturating_sub(since)));
     let ttl = by_age.into_iter().chain(by_purge).min();
     let mut headers = head::of_hit(stored, age, ttl, verdict);
@@ -90,7 +89,10 @@ fn cut_from(
 
 /// The remaining lifetime in seconds, negative once stale (RFC 9211 section 2.4).
 fn seconds(left: std::time::Duration, freshness: &Freshness, now: Now) -> i64 {
-    freshness.staleness(now).map_or(whole_seconds(left), |stale| -whole_seconds(stale))
+    if !left.is_zero() {
+        return whole_seconds(left);
+    }
+    freshness.staleness(now).map_or(0, |stale| -whole_seconds(stale))
 }
 
 fn whole_seconds(time: std::time::Duration) -> i64 {

@@ -33,7 +33,7 @@ use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, Present};
 use crate::key::CacheKey;
 use crate::policy::ranges::Asked;
-use crate::policy::{Decision, Reason, Validity, decide, validation};
+use crate::policy::{Decision, Freshness, Reason, Validity, decide, validation};
 use crate::stored::StoredResponse;
 
 type Boxed = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -95,7 +95,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ProxyFuture {
-        ProxyFuture(Some(self.enter(request.map(Body::wrap))))
+        self.answer(request.map(Body::wrap))
     }
 }
 
@@ -104,11 +104,10 @@ where
 fn judge<R>(
     visit: &Visit<R>,
     asked: &Wanted,
-    found: Option<(&StoredResponse, Validity)>,
+    found: Option<(&StoredResponse, &Freshness, Validity)>,
     now: Now,
 ) -> (Decision, Reason) {
-    let judged = found.map(|(stored, validity)| (stored.freshness(), validity));
-    let judged = judged.as_ref().map(|(freshness, validity)| (freshness, *validity));
+    let judged = found.map(|(_, freshness, validity)| (freshness, validity));
     let (decision, reason) = decide(&asked.wishes, judged, now);
     let (present, headers) = (visit.about.present, &visit.parts.headers);
     if !present.has(Present::PRECONDITION) || !validation::is_for_the_origin(headers) {
@@ -116,7 +115,9 @@ fn judge<R>(
     }
     match decision {
         Decision::Unsatisfiable => (decision, reason),
-        Decision::Serve if found.is_some_and(|(stored, _)| meets(headers, stored, now)) => (decision, reason),
+        Decision::Serve if found.is_some_and(|(stored, ..)| meets(headers, stored, now)) => {
+            (decision, reason)
+        }
         _ if asked.wishes.directives.only_if_cached => (Decision::Unsatisfiable, Reason::OnlyIfCached),
         _ => (Decision::Pass, Reason::Precondition),
     }
@@ -129,6 +130,11 @@ impl<S: Inner> Proxy<S> {
         let route = self.shared.router.find(about.host(), parts.uri.path(), &parts.method);
         let none = || Error::new(ErrorKind::NoRoute, "no route of the configuration matches this request");
         Ok((about, route.ok_or_else(none)?))
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&self, request: Request<Body>) -> ProxyFuture {
+        ProxyFuture(Some(self.enter(request)))
     }
 
     /// Sanitize, route, identify.
@@ -206,7 +212,8 @@ impl<S: Inner> Proxy<S> {
         glance: &Glance<'_>,
         stored: &StoredResponse,
     ) -> Option<Response<Body>> {
-        let judged = Some((stored, Validity::Valid));
+        let freshness = stored.freshness();
+        let judged = Some((stored, &freshness, Validity::Valid));
         let (decision, reason) = judge(visit, &glance.asked, judged, glance.now);
         let verdict = || {
             let mut verdict = Verdict::new(XCache::Hit, reason, Source::Memory);
@@ -216,7 +223,9 @@ impl<S: Inner> Proxy<S> {
             verdict.key = told.then(|| glance.probe.key.clone());
             verdict
         };
-        (decision == Decision::Serve).then(|| self.serve(visit, glance.range, stored, &verdict(), glance.now))
+        let stored = (stored, &freshness);
+        (decision == Decision::Serve)
+            .then(|| self.serve_so_fresh(visit, glance.range, stored, &verdict(), glance.now))
     }
 
     /// What becomes of a request that is no plain hit.
@@ -242,7 +251,9 @@ impl<S: Inner> Proxy<S> {
         if found.as_ref().is_none_or(|(_, validity)| *validity == Validity::Purged) {
             (found, absent) = self.part(&visit, &mut plan, variant.as_ref(), found, absent);
         }
-        let judged = found.as_ref().map(|(stored, validity)| (&**stored, *validity));
+        let freshness = found.as_ref().map(|(stored, _)| stored.freshness());
+        let judged = found.as_ref().zip(freshness.as_ref());
+        let judged = judged.map(|((stored, validity), freshness)| (&**stored, freshness, *validity));
         let (decision, reason) = judge(&visit, &plan.asked, judged, now);
         let reason = if reason == Reason::Absent { absent } else { reason };
         self.decided(visit, plan, decision, reason, found, variant)

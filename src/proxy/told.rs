@@ -16,6 +16,7 @@ use crate::clock::Now;
 use crate::config::Route;
 use crate::error::Error;
 use crate::http::Body;
+use crate::policy::Freshness;
 use crate::policy::ranges::Asked;
 use crate::stored::StoredResponse;
 
@@ -55,8 +56,21 @@ impl<S: Inner> Proxy<S> {
         verdict: &Verdict,
         now: Now,
     ) -> Response<Body> {
+        self.serve_so_fresh(visit, range, (stored, &stored.freshness()), verdict, now)
+    }
+
+    /// The same, by who knows already how fresh it is.
+    pub(super) fn serve_so_fresh<R: Borrow<Arc<Route>>>(
+        &self,
+        visit: &Visit<R>,
+        range: Asked,
+        stored: (&StoredResponse, &Freshness),
+        verdict: &Verdict,
+        now: Now,
+    ) -> Response<Body> {
         let (parts, present) = (&visit.parts, visit.about.present);
-        let response = from_stored(&parts.method, &parts.headers, present, range, stored, verdict, now);
+        let (method, fields) = (&parts.method, &parts.headers);
+        let response = from_stored(method, fields, present, range, stored, verdict, now);
         if self.shared.log.wants(response.status()) {
             self.log(self.told(visit), response.status(), verdict);
         }

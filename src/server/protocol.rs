@@ -96,10 +96,9 @@ pub(super) fn serve_http1(
     service: impl Handler,
 ) -> impl Serving {
     let connection = Arc::new(Connection { peer, line: Some(io.line()) });
-    let about = Arc::new(About { connection, limits, tap: Some(tap) });
+    let about = About { connection, limits, tap: Some(tap) };
     let service = InTurn::new(service);
-    let service =
-        service_fn(move |request: Request<Incoming>| answer(service.clone(), request, about.clone()));
+    let service = service_fn(move |request: Request<Incoming>| answer(service.clone(), request, &about));
     let mut builder = http1::Builder::new();
     builder.timer(HeadTimer::default()).header_read_timeout(limits.header_timeout);
     if limits.header_count > FIELDS_WITHOUT_HEAP {
@@ -124,10 +123,11 @@ pub(super) fn serve_http2(
     let about = Arc::new(About { connection, limits, tap: None });
     let service = service_fn(move |request: Request<Incoming>| {
         let running = Running::new(&traffic);
-        let answer = answer(service.clone(), request, about.clone());
+        let (service, about) = (service.clone(), about.clone());
+        // In the stream's own task, all of it: what goes wrong with one request is not the others' business.
         async move {
             let _running = running;
-            answer.await
+            answer(service, request, &about).await
         }
     });
     http2::Builder::new(TokioExecutor::new())

@@ -84,6 +84,7 @@ fn cached(
         tier: tier?,
         share: share?,
         vary_on,
+        query_begins: query.as_ref()?.begins(),
         query: query?,
         key: raw.key.get().map(|key| key.0.clone()),
         tags: raw.tags.get().into_iter().flat_map(|list| &list.0).map(|tag| tag.0.clone()).collect(),

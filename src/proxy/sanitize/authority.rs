@@ -6,8 +6,13 @@ use std::net::Ipv6Addr;
 
 use http::HeaderValue;
 
+use super::Bytes;
+
 /// The longest name of a host, in bytes (RFC 1035 section 2.3.4).
 const MOST_BYTES: usize = 255;
+
+/// What the names of hosts are of, as nearly every client spells them.
+const USUAL: Bytes = Bytes::graphic().without(b"!\"#$%&'()*+,/:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^`{|}~");
 
 /// A checked authority.
 #[derive(Debug, Clone)]
@@ -65,8 +70,7 @@ impl Authority {
 /// The length of the host, where this is a name or an IPv4 address as nearly every client spells it: in lower case, without a
 /// port or with another one than the scheme's. Such an authority is in its one spelling already.
 fn usual_host(text: &str, https: bool) -> Option<usize> {
-    let other = |b: u8| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    let host = text.bytes().position(other).unwrap_or(text.len());
+    let host = text.bytes().position(|b| !USUAL.has(b)).unwrap_or(text.len());
     let port = text.get(host..)?;
     let fine = port.is_empty() || read_port(port).is_some_and(|port| port != default_port(https));
     (fine && (1..=MOST_BYTES).contains(&host)).then_some(host)

@@ -3,8 +3,17 @@
 //! Keeps: the path routes, keys and goes on as it came, so it must not hold anything that an application could
 //! decode into another path: no dot segment in any spelling, no encoded slash, no backslash, no NUL.
 
+use super::Bytes;
+
+/// Bytes that stand for themselves wherever in a path they are.
+const PLAIN: Bytes = Bytes::graphic().without(b"\\%.");
+const GRAPHIC: Bytes = Bytes::graphic();
+
 /// Checks a path. The error is a sentence for the client.
 pub(super) fn check_path(path: &[u8]) -> Result<(), &'static str> {
+    if path.iter().all(|&byte| PLAIN.has(byte)) {
+        return Ok(());
+    }
     let mut suspicious = false;
     let mut previous = 0;
     for &byte in path {
@@ -23,7 +32,7 @@ pub(super) fn check_path(path: &[u8]) -> Result<(), &'static str> {
 
 /// Checks a query: its escapes are the application's business, its bytes are not.
 pub(super) fn check_query(query: &[u8]) -> Result<(), &'static str> {
-    if query.iter().all(|b| (0x21..0x7f).contains(b)) {
+    if query.iter().all(|&byte| GRAPHIC.has(byte)) {
         return Ok(());
     }
     Err("the query has bytes that must be percent-encoded")
