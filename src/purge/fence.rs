@@ -152,7 +152,12 @@ impl Fence {
                 self.follow();
                 Underway::in_force(receipt)
             }
-            Log::Shared(log) => log.append(id, purge, handling),
+            Log::Shared(log) => {
+                if handling == Handling::Insist {
+                    self.obey(&id, &purge);
+                }
+                log.append(id, purge, handling)
+            }
         }
     }
 

@@ -102,15 +102,9 @@ impl<S: Server> Sequencer<S> {
 
     /// Waits until the purge is in force, here and, as the configuration says, everywhere.
     async fn acknowledged(&self, id: &str, appended: &Appended) -> Result<Receipt, Away> {
-        let Standing { incarnation, seq, now, .. } = appended.standing;
-        let here = |progress: &Progress| progress.incarnation == Some(incarnation) && progress.applied >= seq;
-        let mut progress = self.progress.clone();
+        self.applied_here(id, appended).await?;
+        let Standing { seq, now, .. } = appended.standing;
         let long = 4 * self.times.lease();
-        let applied =
-            tokio::time::timeout(long, progress.wait_for(here)).await.is_ok_and(|found| found.is_ok());
-        if !applied {
-            return Err(Away("it is in the log, and this node could not read it back".to_owned()));
-        }
         let nodes = match self.wait {
             Wait::Logged => None,
             Wait::All => {
@@ -120,6 +114,23 @@ impl<S: Server> Sequencer<S> {
             }
         };
         Ok(Receipt { id: id.to_owned(), seq, time: Duration::from_millis(now), nodes })
+    }
+
+    /// Waits until this node has read the record back. Where the log was lost meanwhile, it never does.
+    async fn applied_here(&self, id: &str, appended: &Appended) -> Result<(), Away> {
+        let Standing { incarnation, seq, .. } = appended.standing;
+        let here = |progress: &Progress| progress.incarnation == Some(incarnation) && progress.applied >= seq;
+        let mut progress = self.progress.clone();
+        let long = 4 * self.times.lease();
+        let applied =
+            tokio::time::timeout(long, progress.wait_for(here)).await.is_ok_and(|found| found.is_ok());
+        let unread = || Away("it is in the log, and this node could not read it back".to_owned());
+        if !applied {
+            return Err(unread());
+        }
+        // Where the record was not kept until this node came to it, all that began before was given up: it is covered.
+        self.fence.settle(id);
+        Ok(())
     }
 
     /// Waits until every node that serves what is stored has applied the record.
@@ -209,9 +220,10 @@ impl<S: Server> Sequencer<S> {
         match next {
             Some(None) => return Ok(false),
             Some(Some((id, bytes))) => {
-                self.server.append(&id, &bytes).await?;
+                let appended = self.server.append(&id, &bytes).await?;
+                // Its row here stays until its record is read back: an incarnation that ends before takes it along.
+                self.applied_here(&id, &appended).await?;
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                // Its row here stays until its record is read back.
                 waiting.purges.pop_front();
             }
             None => self.renounce().await?,
