@@ -149,21 +149,24 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
     shared.lock().unwrap().lossy = seed % 3 * 4;
     let world = Arc::new(World::default());
     let times = Times { bound: BOUND, pause: Duration::from_millis(5) };
-    let nodes: Vec<Arc<Node>> = (0..NODES)
-        .map(|n| {
-            let name = format!("n{n}");
-            let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
-            let stores: Arc<[String]> = Arc::new(["default".to_owned()]);
-            let terms = Terms { node: name.clone(), stores, times, wait: Wait::All };
-            let fence = open(Arc::new(way), terms, Limits::default(), clock.clone()).fence;
-            Arc::new(Node { name, fence, memory: Mutex::default() })
-        })
-        .collect();
+    let node = |name: String| {
+        let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
+        let stores: Arc<[String]> = Arc::new(["default".to_owned()]);
+        let terms = Terms { node: name.clone(), stores, times, wait: Wait::All };
+        let fence = open(Arc::new(way), terms, Limits::default(), clock.clone()).fence;
+        Arc::new(Node { name, fence, memory: Mutex::default() })
+    };
+    let mut nodes: Vec<Arc<Node>> = (0..NODES).map(|n| node(format!("n{n}"))).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for step in 0..600 {
         let dice = |below: u64| shared.lock().unwrap().random(below);
         let tag = usize::try_from(dice(TAGS as u64)).unwrap();
-        let node = nodes[usize::try_from(dice(NODES as u64)).unwrap()].clone();
+        let place = usize::try_from(dice(NODES as u64)).unwrap();
+        if dice(150) == 0 {
+            // Another process takes its place, with a memory that is empty. The one before is asked by nobody any more.
+            nodes[place] = node(format!("n{place}.{step}"));
+        }
+        let node = nodes[place].clone();
         let (what, slow, pause) = (dice(100), dice(60), dice(8));
         let (world, clock) = (world.clone(), clock.clone());
         match what {
