@@ -56,20 +56,20 @@ impl Cache {
     }
 
     /// The same behind a fence over any log of purges: that of this process, or one that several share.
-    pub fn with_fence(stores: &[Arc<StoreConfig>], fence: Fence, clock: Clock) -> Self {
+    pub fn with_fence(stores: &[Arc<StoreConfig>], fence: impl Into<Arc<Fence>>, clock: Clock) -> Self {
         let stores = stores.iter().map(|s| Arc::new(MemoryStore::new(s)) as Arc<dyn Backend>).collect();
-        Self::build(stores, fence, clock)
+        Self::build(stores, fence.into(), clock)
     }
 
     /// A cache over any backends (C1).
     pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
-        Self::build(stores, Fence::default(), clock)
+        Self::build(stores, Arc::default(), clock)
     }
 
-    fn build(stores: Vec<Arc<dyn Backend>>, fence: Fence, clock: Clock) -> Self {
+    fn build(stores: Vec<Arc<dyn Backend>>, fence: Arc<Fence>, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             stores,
-            fence: Arc::new(fence),
+            fence,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,
@@ -148,15 +148,26 @@ impl Cache {
     pub fn check_for(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
         let from = response.valid_at();
         let fence = &self.0.fence;
-        if fence.is_shared() {
-            // Without a proof of being current nobody knows what was purged meanwhile.
-            if !fence.is_proven(self.0.clock.now()) {
-                return Validity::Purged;
+        if !fence.is_shared() {
+            if from >= fence.current(response.stripe()) {
+                return Validity::Valid;
             }
-        } else if from >= fence.current(response.stripe()) {
-            return Validity::Valid;
+        } else if !self.is_current() {
+            // Nobody knows what was purged meanwhile.
+            return Validity::Purged;
         }
-        let (validity, at) = self.0.fence.check(response.selectors(), from, by);
+        self.check_as_known(response, by)
+    }
+
+    /// Whether this node can prove that it knows every purge that it has to obey. Without proof nothing stored is valid.
+    pub fn is_current(&self) -> bool {
+        let fence = &self.0.fence;
+        !fence.is_shared() || fence.is_proven(self.0.clock.now())
+    }
+
+    /// What the fence says of a stored response, as far as this node knows the purges.
+    pub fn check_as_known(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
+        let (validity, at) = self.0.fence.check(response.selectors(), response.valid_at(), by);
         if validity == Validity::Valid {
             response.remember_valid(at);
         }
@@ -165,11 +176,7 @@ impl Cache {
 
     /// What the fence says of a fill that began at `begun_at`, once its tags are known.
     pub fn check_fill(&self, selectors: &Selectors, begun_at: Position) -> Validity {
-        if self.0.fence.is_proven(self.0.clock.now()) {
-            self.0.fence.check(selectors, begun_at, None).0
-        } else {
-            Validity::Purged
-        }
+        if self.is_current() { self.0.fence.check(selectors, begun_at, None).0 } else { Validity::Purged }
     }
 
     /// Joins a fill of `key`, or of the variant of it whose key is `variant`, or leads a new one.

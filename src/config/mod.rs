@@ -6,6 +6,7 @@
 mod begins;
 mod events;
 pub mod pattern;
+mod purging;
 pub mod read;
 pub mod schema;
 pub mod tree;
@@ -22,6 +23,7 @@ pub use crate::policy::{Overrides, Ttl};
 pub use begins::Begins;
 pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
+pub use purging::{OnPartition, TimedPurge, Wait};
 
 /// A whole configuration file, checked.
 #[derive(Debug, Clone)]
@@ -435,6 +437,8 @@ pub struct Caching {
     pub bust: Bust,
     /// Who may choose per request (C9).
     pub choices: Allow,
+    /// What becomes of requests while nobody knows what was purged.
+    pub on_partition: OnPartition,
 }
 
 /// Among whom a stored response is shared.
@@ -542,16 +546,6 @@ pub struct Bust {
     pub forward: bool,
 }
 
-/// Whom the acknowledgement of a purge waits for, where several nodes share the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wait {
-    /// Every node that may still serve what is stored.
-    #[default]
-    All,
-    /// The log, and the node that was asked: the others follow within the bound.
-    Logged,
-}
-
 /// What a write purges besides its own URL (F5).
 #[derive(Debug, Clone)]
 pub struct Write {
@@ -581,21 +575,6 @@ impl TagSelector {
             Self::Tag(template) | Self::Pattern(template) => template,
         }
     }
-}
-
-/// A purge that is repeated (C10).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimedPurge {
-    /// How long from one to the next.
-    pub every: Duration,
-    /// Exact tags.
-    pub tags: Vec<String>,
-    /// Patterns over tags.
-    pub patterns: Vec<String>,
-    /// The tenant whose responses are purged, and the public ones; `None`: everybody's.
-    pub tenant: Option<String>,
-    /// Whether it is a soft one.
-    pub soft: bool,
 }
 
 /// What one client may cost.

@@ -65,9 +65,10 @@ impl AdminService {
     async fn purge(&self, asker: &mut Asker, request: Request<Body>) -> Result<Response<Body>, Error> {
         let token = may_purge(self.shared.config().admin.as_ref(), request.headers())?.clone();
         asker.who = Some(token.name.clone());
+        let id = purging::id_of(request.headers());
         let asked = Asked::from_json(&asked::read(request.into_body()).await?)?;
         let wanted = asked.wanted()?;
-        let how = How { tenant: asked.tenant.map(Into::into), soft: asked.soft, dry_run: asked.dry_run };
+        let how = How { tenant: asked.tenant.map(Into::into), soft: asked.soft, dry_run: asked.dry_run, id };
         let _permit = if how.dry_run { Some(self.look().await?) } else { None };
         purging::purge(&self.shared, &token, asker, wanted, how).await
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::keys::{self, Kept, blocking};
@@ -27,6 +27,17 @@ pub(super) struct How {
     pub(super) soft: bool,
     /// Whether to say only what would be covered.
     pub(super) dry_run: bool,
+    /// The purge's id.
+    pub(super) id: String,
+}
+
+/// The id of a purge: that of an earlier try, where the request names one, or a new one.
+pub(super) fn id_of(headers: &HeaderMap) -> String {
+    /// The longest that is taken.
+    const LONGEST: usize = 128;
+    let named = headers.get("idempotency-key").and_then(|id| id.to_str().ok());
+    let named = named.filter(|id| (1..=LONGEST).contains(&id.len()));
+    named.map_or_else(random_id, str::to_owned)
 }
 
 /// Plans a purge with this token, and carries it out unless it is a dry run.
@@ -47,7 +58,7 @@ pub(super) async fn purge(
     if how.dry_run {
         return dry_run(shared, token, &planned, what).await;
     }
-    let done = shared.carry_out(&planned, &random_id()).await?;
+    let done = shared.carry_out(&planned, &how.id).await?;
     for (purge, receipt) in planned.purges.iter().zip(&done) {
         audit::purged(asker, &audit::what(&wanted), &purge.whose, mode, receipt);
     }

@@ -135,10 +135,15 @@ impl<S: Inner> Proxy<S> {
         variant: Option<CacheKey>,
     ) -> Response<Body> {
         let since = self.shared.cache.current(plan.keyed.coverage().stripe());
+        // After `since`: whatever was acknowledged before this request came is below it, if this node is current now.
+        let current = self.shared.cache.is_current();
+        let reason = if current { reason } else { Reason::LogAway };
         let head = self.asks_with_head(&visit, &plan, old.as_deref());
         let (job, says_less) = self.job(&visit, &plan, head);
         let mut variant = variant;
-        let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
+        // While nobody knows what was purged, only a fill that begins after this request came is good enough.
+        let new = !current || plan.asked.wishes.refresh.is_some();
+        let mut want = if new { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
             let whole = variant.as_ref().unwrap_or(&errand.plan.keyed.key);

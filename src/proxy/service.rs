@@ -28,7 +28,7 @@ use super::visit::{Proxy, Visit};
 use super::wishes::Asked as Wanted;
 use crate::cache::Lookup;
 use crate::clock::Now;
-use crate::config::Route;
+use crate::config::{OnPartition, Route};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, Present};
 use crate::key::CacheKey;
@@ -195,13 +195,28 @@ impl<S: Inner> Proxy<S> {
         }
         let glance = self.glance(visit).map_err(Onward::Pass)?;
         let (key, fields) = (&glance.probe.key, &visit.parts.headers);
-        let (lookup, variant) = self.shared.cache.lookup(glance.store(), key, fields, glance.now);
+        let (mut lookup, variant) = self.shared.cache.lookup(glance.store(), key, fields, glance.now);
+        if !self.shared.cache.is_current() {
+            lookup = self.without_proof(&glance, lookup).map_err(Onward::Pass)?;
+        }
         if let Lookup::Found(stored, Validity::Valid) = &lookup
             && let Some(response) = self.hit(visit, &glance, stored)
         {
             return Ok(response);
         }
         Err(Onward::LookedUp(Box::new((glance.kept(visit), lookup, variant))))
+    }
+
+    /// What was found, while nobody knows what was purged meanwhile.
+    fn without_proof(&self, glance: &Glance<'_>, lookup: Lookup) -> Result<Lookup, NoPlan> {
+        match (glance.caching.on_partition, lookup) {
+            (OnPartition::Serve, Lookup::Found(stored, _)) => {
+                let validity = self.shared.cache.check_as_known(&stored, None);
+                Ok(Lookup::Found(stored, validity))
+            }
+            (OnPartition::Bypass, _) => Err(NoPlan { reason: Reason::LogAway, denied: glance.asked.denied }),
+            (_, lookup) => Ok(lookup),
+        }
     }
 
     /// The answer, where what is stored is valid and may be served as it is. Nothing here outlives the request, and nothing is

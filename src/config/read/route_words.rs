@@ -1,7 +1,7 @@
 //! The words of stores, tiers and routes, declared once. See [`super::section`].
 
 use super::super::tree::{Kind, Node};
-use super::super::{Eviction, Share};
+use super::super::{Eviction, OnPartition, Share};
 use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
@@ -25,6 +25,10 @@ pub(crate) enum VaryWord {
 }
 
 words!(VaryWord { "role" => Self::Role, "language" => Self::Language, "date" => Self::Date });
+
+words!(OnPartition {
+    "serve" => Self::Serve, "revalidate" => Self::Revalidate, "bypass" => Self::Bypass,
+});
 
 /// Which answers may purge.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -242,6 +246,9 @@ section! {
     bust: ScalarOr<Off, RawBust> = optional "as at the top level";
     /// Who may choose per request.
     choices: RawWho = optional "as at the top level";
+    /// What becomes of requests while the shared log of purges could not be read for longer than its bound: `serve` what is
+    /// stored all the same, `revalidate` (the application is asked, for a whole answer), or `bypass` the cache.
+    on_partition: OnPartition = default "revalidate";
 }
 
 section! {
