@@ -160,9 +160,7 @@ impl Seal {
     /// A payload that is large enough, compressed, where that saves something.
     fn compressed(&self, raw: &[u8]) -> Option<Vec<u8>> {
         let compress = self.compress.filter(|compress| raw.len() >= compress.above)?;
-        // There is no room for what would save nothing: that is an error.
-        let mut packed = Vec::with_capacity(raw.len().checked_sub(1)?);
-        zstd::bulk::compress_to_buffer(raw, &mut packed, compress.level).ok()?;
+        let packed = zstd::bulk::compress(raw, compress.level).ok()?;
         (packed.len() < raw.len()).then_some(packed)
     }
 
