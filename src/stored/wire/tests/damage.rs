@@ -105,6 +105,41 @@ fn what_this_version_does_not_know_it_refuses() {
 }
 
 #[test]
+fn a_payload_that_is_not_quite_one_is_refused() {
+    let seal = seal(None, &[]);
+    let raw = put(&small(), &key("/a"), &seal)[FRAME..].to_vec();
+    let refused = |raw: &[u8]| {
+        let entry = framed(Kind::Response, false, raw, raw.len());
+        get(&entry, &key("/a"), &seal).unwrap_err()
+    };
+    // The frame of these tests begins at position 5.
+    let valid = [&raw[..32], &5_u64.to_be_bytes(), &raw[40..]].concat();
+    assert!(get(&framed(Kind::Response, false, &valid, valid.len()), &key("/a"), &seal).is_ok());
+    let with = |at: usize, bytes: &[u8]| {
+        let mut raw = valid.clone();
+        raw[at..at + bytes.len()].copy_from_slice(bytes);
+        refused(&raw)
+    };
+    assert_eq!(with(32, &6_u64.to_be_bytes()), Undecodable::Malformed("a position"));
+    for status in [0_u16, 99, 100, 101, 199, 1000] {
+        assert_eq!(with(40, &status.to_be_bytes()), Undecodable::Malformed("a status"));
+    }
+    assert_eq!(with(42, &[32]), Undecodable::Malformed("a flag"));
+    assert_eq!(with(99, &257_u16.to_be_bytes()), Undecodable::Malformed("a tag"));
+    assert_eq!(with(103, b"\xff"), Undecodable::Malformed("a tag"));
+    let name = valid.windows(4).position(|window| window == b"etag").unwrap();
+    assert_eq!(with(name, b"E"), Undecodable::Malformed("the name of a field"));
+    assert_eq!(with(name + 8, b"\n"), Undecodable::Malformed("a field"));
+    assert_eq!(refused(&[&valid[..], &[0]].concat()), Undecodable::Malformed("more than there should be"));
+    // What is compressed is shorter than what it was.
+    let packed = zstd::bulk::compress(b"abc", 1).unwrap();
+    assert_eq!(
+        get(&framed(Kind::Response, true, &packed, 3), &key("/a"), &seal).unwrap_err(),
+        Undecodable::Length
+    );
+}
+
+#[test]
 fn no_length_is_believed_beyond_what_the_store_takes() {
     let small = Seal::new(64 * KIB, None, Vec::new()).unwrap();
     let bomb = |raw: usize| zstd::bulk::compress(&vec![0; raw], 1).unwrap();

@@ -147,6 +147,33 @@ fn until_purged_stays_until_purged_and_a_lifetime_of_nothing_stays_one() {
 }
 
 #[test]
+fn an_age_is_rounded_up_and_all_else_down() {
+    let time = Duration::from_nanos(1_999_999);
+    let given = Freshness {
+        received: Duration::from_secs(2) + time,
+        initial_age: Duration::from_nanos(1_000_001),
+        lifetime: Some(time),
+        ends: Some(Duration::from_secs(3) + time),
+        stale_while_revalidate: time,
+        stale_if_error: time,
+        ..Freshness::until_purged()
+    };
+    let entry = put(&stored(&[], &[], Vec::new(), given), &key("/a"), &seals()[0]);
+    let read = response_of(get(&entry, &key("/a"), &seals()[0]).unwrap().1).freshness;
+    let down = |time: Duration| Duration::from_millis(time.as_millis() as u64) - Duration::from_micros(1);
+    let rounded = Freshness {
+        received: down(given.received),
+        initial_age: Duration::from_millis(2),
+        lifetime: Some(Duration::from_millis(1)),
+        ends: given.ends.map(down),
+        stale_while_revalidate: Duration::from_millis(1),
+        stale_if_error: Duration::from_millis(1),
+        ..given
+    };
+    assert_eq!(read, rounded);
+}
+
+#[test]
 fn what_was_received_later_than_now_is_refused_and_a_drift_makes_nothing_younger() {
     let entry = put(&small(), &key("/a"), &seals()[0]);
     let at_ms = |ms: u64| {
