@@ -5,6 +5,7 @@
 //! process so that nobody can aim requests at one place (SipHash).
 
 mod derived;
+mod shared_name;
 mod view;
 
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -14,6 +15,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::identity::{Identity, Kind, Tenant, User};
 
+pub use shared_name::NAME_VERSION;
 pub use view::KeyView;
 
 /// The longest key, in bytes. A request whose key would be longer is passed.

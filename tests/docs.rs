@@ -9,13 +9,14 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use larder::policy::Reason;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/cache-status.md",
     "docs/configuration.md",
     "docs/conformance.md",
+    "docs/entry-format.md",
     "docs/webhooks.md",
     "docs/purging.md",
     "docs/performance.md",
