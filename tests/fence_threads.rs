@@ -33,6 +33,8 @@ impl World {
             capacity: Capacity::Entries(64),
             max_object: 1_000,
             eviction: Eviction::ScanResistant,
+            memory_ttl: None,
+            redis: None,
         };
         let (route, method, path, query, selecting) = ("r", "GET", "/page", None, &[][..]);
         let owner = &Owner::Public;

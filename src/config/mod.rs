@@ -8,6 +8,7 @@ mod events;
 pub mod pattern;
 mod purging;
 pub mod read;
+mod redis;
 pub mod schema;
 pub mod tree;
 
@@ -24,6 +25,7 @@ pub use begins::Begins;
 pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
 pub use purging::{OnPartition, TimedPurge, Wait};
+pub use redis::{Password, Redis, RedisServer, RedisTls, Servers, SharedLevel};
 
 /// A whole configuration file, checked.
 #[derive(Debug, Clone)]
@@ -300,12 +302,16 @@ pub struct Ask {
 pub struct Store {
     /// Its name in the file.
     pub name: String,
-    /// How much it holds.
+    /// How much it holds in memory; no byte at all with `memory: off`.
     pub capacity: Capacity,
     /// The largest body that it takes, in bytes.
     pub max_object: u64,
     /// What goes first when it is full.
     pub eviction: Eviction,
+    /// The longest that an entry is used from memory; `None`: as long as it may be.
+    pub memory_ttl: Option<Duration>,
+    /// The level in Redis.
+    pub redis: Option<Arc<SharedLevel>>,
 }
 
 /// The maximum of a store.

@@ -18,7 +18,14 @@ fn now() -> Now {
 }
 
 fn store(capacity: Capacity, eviction: Eviction) -> MemoryStore {
-    MemoryStore::new(&Store { name: "s".into(), capacity, max_object: 64 * 1024, eviction })
+    MemoryStore::new(&Store {
+        name: "s".into(),
+        capacity,
+        max_object: 64 * 1024,
+        eviction,
+        memory_ttl: None,
+        redis: None,
+    })
 }
 
 fn key(n: usize) -> CacheKey {

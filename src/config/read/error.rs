@@ -116,6 +116,11 @@ impl Errors {
         self.found.extend(problems);
     }
 
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -201,7 +206,8 @@ fn plain_name(text: &str) -> bool {
 
 fn suspicious_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "passw", "token"].iter().any(|word| key.contains(word)) || distance(&key, "secret") <= 2
+    ["secret", "passw", "token", "encrypt"].iter().any(|word| key.contains(word))
+        || distance(&key, "secret") <= 2
 }
 
 fn suspicious_text(line: &str) -> bool {

@@ -16,6 +16,8 @@ mod jwt;
 mod models;
 mod names;
 mod reach;
+mod redis;
+mod redis_words;
 mod route_words;
 mod routes;
 pub(super) mod section;

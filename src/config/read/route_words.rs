@@ -5,6 +5,7 @@ use super::super::{Eviction, OnPartition, Share};
 use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
+use super::redis_words::{OffOr, RawRedis, RedisOr};
 use super::section::{At, FromNode, Shape, mismatch, section};
 use super::short_words::{Off, ScalarOr};
 use super::units::*;
@@ -131,11 +132,15 @@ impl FromNode for Never {
 }
 
 section! {
-    /// A place where responses are kept, in memory.
+    /// A place where responses are kept: in memory, in Redis, or in memory before Redis.
     RawStore "stores.NAME";
-    /// How much it holds: bytes with all overhead, or `{ entries: … }`.
-    memory: ScalarOr<Size, RawEntries> = default "256MiB";
-    /// The largest body that it takes.
+    /// How much it holds in memory: bytes with all overhead, or `{ entries: … }`. `off`, where there is `redis`: nothing.
+    memory: ScalarOr<OffOr<Size>, RawEntries> = default "256MiB";
+    /// The longest that a response is used from memory. After that it is looked for in Redis, or fetched.
+    memory_ttl: Wait = optional "as long as it may be";
+    /// The level that several Larders share: its URL, or written out.
+    redis: RedisOr<RawRedis> = optional "none";
+    /// The largest body that memory takes.
     max_object: Size = optional "an eighth of `memory`, at most 64MiB; 8MiB with `entries`";
     /// What goes first when it is full. `scan_resistant`: what was asked for once goes before what was asked for again.
     /// `lru`: what was not asked for the longest. `lfu`: what was asked for the least often. `time`: what expires first.
