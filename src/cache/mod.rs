@@ -3,6 +3,7 @@
 mod body;
 mod fill;
 mod inspect;
+pub mod level;
 mod order;
 mod search;
 mod sweep;
@@ -24,6 +25,7 @@ use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
 pub use inspect::Shown;
+pub use level::{Brought, Claimed, Lease, Level};
 pub use sweep::Swept;
 
 /// A handle; cheap to clone.
@@ -32,6 +34,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     stores: Vec<Arc<dyn Backend>>,
+    levels: Vec<Option<Level>>,
     fence: Arc<Fence>,
     fills: Arc<fill::Fills>,
     uncacheable: uncacheable::Uncacheable,
@@ -57,18 +60,34 @@ impl Cache {
 
     /// The same behind a fence over any log of purges: that of this process, or one that several share.
     pub fn with_fence(stores: &[Arc<StoreConfig>], fence: impl Into<Arc<Fence>>, clock: Clock) -> Self {
-        let stores = stores.iter().map(|s| Arc::new(MemoryStore::new(s)) as Arc<dyn Backend>).collect();
-        Self::build(stores, fence.into(), clock)
+        Self::with_levels(stores, Vec::new(), fence, clock)
+    }
+
+    /// The same with the shared levels of the stores that have one, in the order of the configuration.
+    pub fn with_levels(
+        stores: &[Arc<StoreConfig>],
+        levels: Vec<Option<Level>>,
+        fence: impl Into<Arc<Fence>>,
+        clock: Clock,
+    ) -> Self {
+        let memory = |store: &Arc<StoreConfig>| Arc::new(MemoryStore::new(store)) as Arc<dyn Backend>;
+        Self::build(stores.iter().map(memory).collect(), levels, fence.into(), clock)
     }
 
     /// A cache over any backends (C1).
     pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
-        Self::build(stores, Arc::default(), clock)
+        Self::build(stores, Vec::new(), Arc::default(), clock)
     }
 
-    fn build(stores: Vec<Arc<dyn Backend>>, fence: Arc<Fence>, clock: Clock) -> Self {
+    fn build(
+        stores: Vec<Arc<dyn Backend>>,
+        levels: Vec<Option<Level>>,
+        fence: Arc<Fence>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Inner {
             stores,
+            levels,
             fence,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
@@ -316,6 +335,7 @@ impl Cache {
         if everything {
             // Nothing of it can be of use any more: its memory need not wait for the sweeper.
             self.0.stores.iter().for_each(|store| store.clear());
+            self.0.levels.iter().flatten().for_each(Level::clear);
         }
         underway
     }

@@ -77,7 +77,7 @@ impl<S: Inner> Proxy<S> {
             job.request.extensions.remove::<Interim>();
             let private = None;
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
-            tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
+            tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private, lease: None }.run());
         }
     }
 
@@ -193,7 +193,7 @@ impl<S: Inner> Proxy<S> {
                 let fill = leader.fill();
                 let (shared, inner, job) = (self.shared.clone(), self.inner.clone(), job.clone());
                 let private = Some(private);
-                tokio::spawn(FillTask { shared, inner, job, leader, private }.run());
+                tokio::spawn(FillTask { shared, inner, job, leader, private, lease: None }.run());
                 (fill, Some(receiver))
             }
         }

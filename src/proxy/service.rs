@@ -183,6 +183,9 @@ impl<S: Inner> Proxy<S> {
             }
             Onward::LookedUp(looked_up) => {
                 let (plan, lookup, variant) = *looked_up;
+                if self.looks_further(&plan) {
+                    return self.later(move |proxy| proxy.brought(visit, plan, lookup, variant));
+                }
                 self.looked_up(visit, plan, lookup, variant)
             }
         }
@@ -241,6 +244,38 @@ impl<S: Inner> Proxy<S> {
         let stored = (stored, &freshness);
         (decision == Decision::Serve)
             .then(|| self.serve_so_fresh(visit, glance.range, stored, &verdict(), glance.now))
+    }
+
+    /// Whether the shared level may have what memory has not.
+    fn looks_further(&self, plan: &Plan) -> bool {
+        let cache = &self.shared.cache;
+        cache.level(plan.caching.tier.store).is_some()
+            && plan.asked.wishes.refresh.is_none()
+            // Without proof nothing that is stored is served, wherever it lies.
+            && (cache.is_current() || plan.caching.on_partition == OnPartition::Serve)
+    }
+
+    /// The shared level is asked first.
+    async fn brought(
+        self,
+        visit: Visit,
+        plan: Plan,
+        lookup: Lookup,
+        variant: Option<CacheKey>,
+    ) -> Response<Body> {
+        let brought = {
+            let coverage = plan.keyed.coverage();
+            self.shared.cache.bring(&coverage, &visit.parts.headers, plan.now).await
+        };
+        let (lookup, variant) = match brought.lookup {
+            Lookup::Found(_, Validity::Purged) | Lookup::Absent => (lookup, variant),
+            found => (found, brought.variant),
+        };
+        let plan = Plan { now: self.shared.now(), ..plan };
+        match self.looked_up(visit, plan, lookup, variant) {
+            Flow::Now(response) => response,
+            Flow::Later(future) => future.await,
+        }
     }
 
     /// What becomes of a request that is no plain hit.
