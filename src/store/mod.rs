@@ -3,7 +3,6 @@
 
 mod memory;
 mod ordered;
-mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +13,6 @@ use crate::key::CacheKey;
 use crate::stored::Entry;
 
 pub use memory::MemoryStore;
-pub use shared::{
-    Begin, Claim, Committed, Health, NO_TICKET, Offer, Reply, Shared, SharedError, SharedErrorKind, TICKET_AT,
-};
 
 /// Why an entry was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
