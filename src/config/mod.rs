@@ -24,7 +24,7 @@ pub use crate::policy::{Overrides, Ttl};
 pub use begins::Begins;
 pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
-pub use purging::{OnPartition, TimedPurge, Wait};
+pub use purging::{OnPartition, Purging, RedisLog, TimedPurge, Wait};
 pub use redis::{Password, Redis, RedisServer, RedisTls, Servers, SharedLevel};
 
 /// A whole configuration file, checked.

@@ -1,6 +1,9 @@
 //! Purges by the clock, and purging among several nodes, checked.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Redis;
 
 /// A purge that is repeated (C10).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,4 +41,26 @@ pub enum OnPartition {
     Revalidate,
     /// They pass.
     Bypass,
+}
+
+/// How purges get their order, and who has to know of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purging {
+    /// The log that several nodes share; `None`: this process has its own.
+    pub log: Option<Arc<RedisLog>>,
+    /// For so long what is stored is served by a node that cannot read the shared log.
+    pub bound: Duration,
+    /// Whom an acknowledgement waits for.
+    pub wait: Wait,
+}
+
+/// A purge log in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisLog {
+    /// Where.
+    pub redis: Redis,
+    /// How many replicas have to confirm what is written; `None`: one, where there are any.
+    pub replicas: Option<u32>,
+    /// How many records are kept for nodes that begin.
+    pub keep: u64,
 }

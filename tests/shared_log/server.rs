@@ -220,11 +220,20 @@ impl Way {
 }
 
 impl Server for Way {
-    fn start<'a>(&'a self, node: &'a str, cursor: u64, lease: Duration) -> Later<'a, Result<Started, Away>> {
+    fn start<'a>(
+        &'a self,
+        node: &'a str,
+        known: Option<Incarnation>,
+        cursor: u64,
+        lease: Duration,
+    ) -> Later<'a, Result<Started, Away>> {
         self.call(move |shared| {
             let floor = shared.state.floor.clone();
-            shared.lease(node, cursor.max(floor.seq).min(shared.state.seq), lease, &self.clock);
-            Started { standing: shared.standing(&self.clock), floor }
+            let standing = shared.standing(&self.clock);
+            let knows = known == Some(standing.incarnation);
+            let cursor = if knows { cursor.clamp(floor.seq, shared.state.seq) } else { floor.seq };
+            shared.lease(node, cursor, lease, &self.clock);
+            Started { standing, floor }
         })
     }
 

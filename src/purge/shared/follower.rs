@@ -112,8 +112,7 @@ impl<S: Server> Follower<S> {
     /// is not kept any more.
     async fn begin(&mut self) -> Result<Incarnation, Away> {
         let known = self.progress.borrow().incarnation;
-        let cursor = if known.is_some() { self.cursor.seq } else { 0 };
-        let started = self.server.start(&self.node, cursor, self.times.lease()).await?;
+        let started = self.server.start(&self.node, known, self.cursor.seq, self.times.lease()).await?;
         let (standing, floor) = (started.standing, started.floor);
         if known != Some(standing.incarnation) {
             if known.is_some() {

@@ -6,6 +6,7 @@
 
 mod follower;
 mod protocol;
+pub mod redis;
 mod sequencer;
 
 use std::sync::Arc;

@@ -100,8 +100,14 @@ pub struct Appended {
 
 /// The server of a shared log. Nothing that it says is believed beyond what the types say.
 pub trait Server: Send + Sync + 'static {
-    /// A node begins: its lease starts, with `cursor` (or the floor, if that is higher) as what it has applied.
-    fn start<'a>(&'a self, node: &'a str, cursor: u64, lease: Duration) -> Later<'a, Result<Started, Away>>;
+    /// A node begins: its lease starts, with `cursor` of the log that it knows as what it has applied, or with the floor.
+    fn start<'a>(
+        &'a self,
+        node: &'a str,
+        known: Option<Incarnation>,
+        cursor: u64,
+        lease: Duration,
+    ) -> Later<'a, Result<Started, Away>>;
 
     /// A node reads on: one step checks its cursor, renews its lease, reports the cursor and reads.
     fn read<'a>(

@@ -1,7 +1,8 @@
 -- A node reads on. ARGV[2]: its name; ARGV[3], ARGV[4]: the number and the id of the record up to which it has applied all;
--- ARGV[5]: how long its lease lasts, in ms; ARGV[6]: how many records at most; ARGV[7]: how many bytes at most.
+-- ARGV[5]: how long its lease lasts, in ms; ARGV[6]: how many records at most; ARGV[7]: how many bytes at most; ARGV[8],
+-- ARGV[9]: the id and the life of the log that it knows.
 local cursor = tonumber(ARGV[3])
-if cursor < floor then
+if id ~= ARGV[8] or life ~= ARGV[9] or cursor < floor then
   return standing('anew')
 end
 if cursor > seq then
