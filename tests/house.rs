@@ -22,7 +22,7 @@ const LEVELS: [&[&str]; 8] = [
     &["cache"],
     &["proxy"],
     &["control"],
-    &["server", "app", "lib", "main", "cli", "demo", "layer"],
+    &["server", "app", "lib", "main", "cli", "demo", "layer", "shared"],
 ];
 
 /// The longest that a file may be, in lines, without its tests.

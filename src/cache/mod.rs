@@ -13,11 +13,13 @@ mod variants;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
+use crate::purge::shared::{Followed, Progress};
 use crate::purge::{Causer, Fence, Handling, Purge, Selector, Underway, Where, random_id};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
@@ -36,6 +38,7 @@ struct Inner {
     stores: Vec<Arc<dyn Backend>>,
     levels: Vec<Option<Level>>,
     fence: Arc<Fence>,
+    progress: Option<watch::Receiver<Progress>>,
     fills: Arc<fill::Fills>,
     uncacheable: uncacheable::Uncacheable,
     clock: Clock,
@@ -60,35 +63,39 @@ impl Cache {
 
     /// The same behind a fence over any log of purges: that of this process, or one that several share.
     pub fn with_fence(stores: &[Arc<StoreConfig>], fence: impl Into<Arc<Fence>>, clock: Clock) -> Self {
-        Self::with_levels(stores, Vec::new(), fence, clock)
+        Self::build(memories(stores), Vec::new(), fence.into(), None, clock)
     }
 
-    /// The same with the shared levels of the stores that have one, in the order of the configuration.
-    pub fn with_levels(
+    /// The same with what several nodes share: levels of the stores that have one, in the order of the configuration, and
+    /// the log of purges.
+    pub fn shared(
         stores: &[Arc<StoreConfig>],
         levels: Vec<Option<Level>>,
-        fence: impl Into<Arc<Fence>>,
+        followed: Option<Followed>,
         clock: Clock,
     ) -> Self {
-        let memory = |store: &Arc<StoreConfig>| Arc::new(MemoryStore::new(store)) as Arc<dyn Backend>;
-        Self::build(stores.iter().map(memory).collect(), levels, fence.into(), clock)
+        let (fence, progress) = followed
+            .map_or_else(|| (Arc::default(), None), |followed| (followed.fence, Some(followed.progress)));
+        Self::build(memories(stores), levels, fence, progress, clock)
     }
 
     /// A cache over any backends (C1).
     pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
-        Self::build(stores, Vec::new(), Arc::default(), clock)
+        Self::build(stores, Vec::new(), Arc::default(), None, clock)
     }
 
     fn build(
         stores: Vec<Arc<dyn Backend>>,
         levels: Vec<Option<Level>>,
         fence: Arc<Fence>,
+        progress: Option<watch::Receiver<Progress>>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
             stores,
             levels,
             fence,
+            progress,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,
@@ -340,6 +347,11 @@ impl Cache {
         underway
     }
 
+    /// How far this node has followed the log that several share.
+    pub fn progress(&self) -> Option<Progress> {
+        self.0.progress.as_ref().map(|progress| *progress.borrow())
+    }
+
     /// The fence, for figures and for those who take its steps one by one.
     pub fn fence(&self) -> &Fence {
         &self.0.fence
@@ -359,6 +371,10 @@ impl Cache {
     pub fn stats(&self) -> Vec<Stats> {
         self.0.stores.iter().map(|store| store.stats()).collect()
     }
+}
+
+fn memories(stores: &[Arc<StoreConfig>]) -> Vec<Arc<dyn Backend>> {
+    stores.iter().map(|store| Arc::new(MemoryStore::new(store)) as Arc<dyn Backend>).collect()
 }
 
 /// The key of the variant that a request with these fields gets.

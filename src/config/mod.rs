@@ -52,6 +52,8 @@ pub struct Config {
     pub clear_cache: Vec<ClearCache>,
     /// Purges by the clock.
     pub timed_purges: Vec<TimedPurge>,
+    /// How purges get their order, and who has to know of them.
+    pub purging: Purging,
     /// The folder for what outlives a restart.
     pub data_dir: Option<PathBuf>,
     /// The fields that say before `Cache-Control` how Larder caches a response, in their order (RFC 9213).

@@ -15,6 +15,7 @@ mod identity_words;
 mod jwt;
 mod models;
 mod names;
+mod purging;
 mod reach;
 mod redis;
 mod redis_words;
@@ -181,6 +182,7 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
         models,
         webhooks,
         clear_cache,
+        purging: purging::read(raw, cx)?,
         timed_purges: timed::read(raw, cx),
         data_dir: raw.data_dir.get().map(|name| files::resolve(name, cx)),
         target_fields: servers::target_fields(raw, cx)?,

@@ -1,10 +1,10 @@
 //! Redis: the words of a connection, which stores and the purge log share, and those of a store's level.
 
-use super::super::tree::Pos;
+use super::super::tree::{Key, Kind, Node, Pos};
 use super::super::{Redis, RedisServer, RedisTls, Secret, Servers, SharedLevel};
 use super::collections::OneOrMany;
 use super::redis_words::*;
-use super::section::{At, Slot};
+use super::section::{At, FromNode, Slot};
 use super::short_words::{ScalarOr, SecretRef};
 use super::units::{Size, Wait};
 use super::values::{Text, Whole};
@@ -17,13 +17,13 @@ pub(super) struct Words<'a> {
     pub(super) cluster: &'a Slot<OneOrMany<RedisUrl>>,
     pub(super) database: &'a Slot<Whole<0, 15>>,
     pub(super) prefix: &'a Slot<Prefix>,
-    pub(super) connections: &'a Slot<Whole<1, 200>>,
+    pub(super) connections: Option<u64>,
     pub(super) username: &'a Slot<Text>,
     pub(super) password: &'a Slot<SecretRef>,
     pub(super) tls: &'a Slot<RawRedisTls>,
     pub(super) timeout: &'a Slot<Wait>,
-    pub(super) failures: &'a Slot<Whole<1, 1_000>>,
-    pub(super) retries: &'a Slot<Whole<0, 10>>,
+    pub(super) failures: Option<u64>,
+    pub(super) retries: Option<u64>,
 }
 
 /// A connection as the words say it.
@@ -43,13 +43,13 @@ pub(super) fn connection(words: &Words<'_>, cx: &mut Cx<'_>) -> Option<Redis> {
         servers,
         database: database?,
         prefix: words.prefix.get()?.0.clone(),
-        connections: usize::try_from(words.connections.get()?.0).ok()?,
+        connections: usize::try_from(words.connections?).ok()?,
         username: words.username.get().map(|name| name.0.clone()),
         password: password?,
         tls: tls?,
         timeout: words.timeout.get()?.0,
-        failures: u32::try_from(words.failures.get()?.0).ok()?,
-        retries: u32::try_from(words.retries.get()?.0).ok()?,
+        failures: u32::try_from(words.failures?).ok()?,
+        retries: u32::try_from(words.retries?).ok()?,
     })
 }
 
@@ -142,7 +142,7 @@ fn tls(slot: &Slot<RawRedisTls>, scheme: Option<bool>, cx: &mut Cx<'_>) -> Optio
 pub(super) fn level(raw: &RedisOr<RawRedis>, pos: Pos, cx: &mut Cx<'_>) -> Option<SharedLevel> {
     let raw = match raw {
         ScalarOr::Long(raw) => raw.clone(),
-        ScalarOr::Short(url) => short(url, pos, cx)?,
+        ScalarOr::Short(url) => written_out(url, pos, cx)?,
     };
     let words = Words {
         url: &raw.url,
@@ -150,13 +150,13 @@ pub(super) fn level(raw: &RedisOr<RawRedis>, pos: Pos, cx: &mut Cx<'_>) -> Optio
         cluster: &raw.cluster,
         database: &raw.database,
         prefix: &raw.prefix,
-        connections: &raw.connections,
+        connections: raw.connections.get().map(|count| count.0),
         username: &raw.username,
         password: &raw.password,
         tls: &raw.tls,
         timeout: &raw.timeout,
-        failures: &raw.failures,
-        retries: &raw.retries,
+        failures: raw.failures.get().map(|count| count.0),
+        retries: raw.retries.get().map(|count| count.0),
     };
     let redis = connection(&words, cx);
     let compress = match &raw.compress {
@@ -179,15 +179,13 @@ pub(super) fn level(raw: &RedisOr<RawRedis>, pos: Pos, cx: &mut Cx<'_>) -> Optio
 }
 
 /// The short form, written out: every other word has its default.
-fn short(url: &RedisUrl, pos: Pos, cx: &mut Cx<'_>) -> Option<RawRedis> {
-    use super::super::tree::{Key, Kind, Node};
-    use super::section::FromNode;
+pub(super) fn written_out<T: FromNode>(url: &RedisUrl, pos: Pos, cx: &mut Cx<'_>) -> Option<T> {
     let scheme = if url.0.tls { "rediss" } else { "redis" };
     let database = url.0.database.map(|number| format!("/{number}")).unwrap_or_default();
     let text = format!("{scheme}://{}{database}", url.0.server);
     let value = Node { pos, end: pos, kind: Kind::Scalar { text, quoted: true } };
     let key = Key { name: "url".to_owned(), pos };
-    RawRedis::from_node(&Node { pos, end: pos, kind: Kind::Map(vec![(key, value)]) }, &mut cx.errors)
+    T::from_node(&Node { pos, end: pos, kind: Kind::Map(vec![(key, value)]) }, &mut cx.errors)
 }
 
 /// A value of Redis is at most 512 MiB; far less is wise.
