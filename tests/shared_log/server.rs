@@ -17,8 +17,6 @@ pub enum Without {
     Incarnation,
     /// Nor that; and the record at the cursor is not compared.
     RecordId,
-    /// Records are trimmed whatever nodes with a lease have read.
-    CursorsInTrim,
     /// Acknowledgements do not wait after the birth of an incarnation.
     Birth,
     /// Leases end at once.
@@ -146,10 +144,8 @@ impl Shared {
     fn trim(&mut self, clock: &Clock) {
         let now = Self::now(clock);
         let mut to = self.state.seq.saturating_sub(self.keep as u64);
-        if self.without != Without::CursorsInTrim {
-            let live = self.state.leases.values().filter(|(_, until)| *until > now);
-            to = to.min(live.map(|(cursor, _)| *cursor).min().unwrap_or(to));
-        }
+        let live = self.state.leases.values().filter(|(_, until)| *until > now);
+        to = to.min(live.map(|(cursor, _)| *cursor).min().unwrap_or(to));
         if to > self.state.floor.seq {
             let at = self.state.lines.iter().find(|line| line.seq == to);
             self.state.floor = Cursor { seq: to, id: at.map(|line| line.id.clone()).unwrap_or_default() };

@@ -16,6 +16,7 @@ mod jwt;
 mod models;
 mod names;
 mod purging;
+mod purging_words;
 mod reach;
 mod redis;
 mod redis_words;

@@ -6,7 +6,7 @@ use super::super::AdminRole;
 use super::collections::{List, Named, OneOrMany, Pairs};
 use super::http_values::*;
 use super::identity_words::RawIdentity;
-use super::purging::RawPurge;
+use super::purging_words::RawPurge;
 use super::route_words::{RawBust, RawRoute, RawStore, RawTier, RawWho};
 use super::section::section;
 use super::short_words::{Off, ScalarOr, SecretRef};
