@@ -3,7 +3,7 @@
 use super::explore::Steps;
 use super::log;
 use super::rules::Rule;
-use super::state::{BOUND, Data, Fault, Follow, GIVEN_UP, Lease, NODES, PurgePhase, Reply, State};
+use super::state::{BOUND, Data, Fault, Follow, GIVEN_UP, Lease, NODES, Purge, PurgePhase, Reply, State};
 
 /// Who takes a step that no node takes.
 pub(crate) const REDIS: usize = NODES;
@@ -125,8 +125,10 @@ fn befall(state: &State, fault: Fault, steps: &mut Steps<'_>) {
             to.servers[1 - at].master = true;
             "fails over; the old primary lives on"
         }
+        // A purge that was promised and is lost without a trace is lost: that much is said in the documentation.
+        Fault::Masked if state.purges.iter().zip(disk.ids).any(|(purge, id)| id == 0 && is_logged(purge)) => return,
         Fault::Masked => {
-            server.data = disk;
+            server.data = Data { nodes: server.data.nodes, age: server.data.age, ..disk };
             "has the data of some time ago, and nothing tells it"
         }
         Fault::LoseStream => {
@@ -149,4 +151,8 @@ fn befall(state: &State, fault: Fault, steps: &mut Steps<'_>) {
         }
     };
     steps.step(REDIS, what, to);
+}
+
+fn is_logged(purge: &Purge) -> bool {
+    !matches!(purge.phase, PurgePhase::Idle | PurgePhase::Wanted)
 }

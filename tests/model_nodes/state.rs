@@ -56,8 +56,10 @@ pub(crate) struct Scenario {
     pub(crate) lost: u8,
     pub(crate) crashes: u8,
     pub(crate) fills: u8,
-    /// Which nodes fill.
+    /// How many of the nodes fill, from the last.
     pub(crate) fillers: usize,
+    /// The log is old, the nodes follow it, and those that fill have the first page.
+    pub(crate) settled: bool,
     pub(crate) shared: bool,
     /// A replica follows the primary, and nodes know it. Without one the second server stands for the disk.
     pub(crate) replica: bool,
@@ -274,7 +276,30 @@ impl State {
         for node in &mut state.nodes[..scenario.nodes] {
             node.at = Some(0);
         }
+        if scenario.settled {
+            state.settle(scenario);
+        }
         state
+    }
+
+    fn settle(&mut self, scenario: &Scenario) {
+        self.ids = 1;
+        let lease = Lease { known: true, cursor: 0, left: scenario.lease() };
+        let data = &mut self.servers[0].data;
+        (data.id, data.run, data.age) = (1, 1, scenario.lease());
+        data.nodes[..scenario.nodes].fill(lease);
+        self.servers[1].data = self.servers[0].data;
+        let incarnation = self.incarnation(0, scenario);
+        for (n, node) in self.nodes[..scenario.nodes].iter_mut().enumerate() {
+            (node.incarnation, node.base, node.floor, node.follow) = (incarnation, 1, 1, Follow::Idle);
+            if n + scenario.fillers >= scenario.nodes {
+                node.memory[0] = Some(Entry { version: 0, begun: 1 });
+            }
+        }
+        if scenario.shared {
+            self.shared[0] = Some(SharedEntry { version: 0, incarnation, seq: 0, ticket: 0 });
+        }
+        self.forget(scenario);
     }
 
     /// What a request must see that comes to the node now: what was acknowledged, and what was logged a bound ago.
