@@ -8,6 +8,10 @@ fn bear(state: &mut State, server: usize) {
     state.ids += 1;
     let server = &mut state.servers[server];
     let data = &mut server.data;
+    if data.id == 0 {
+        // The numbers begin anew: the ids of records that outlived the state would name numbers that others get.
+        data.ids = Data::default().ids;
+    }
     (data.id, data.run, data.age) = (state.ids, server.run, 0);
     data.floor = data.seq;
     data.records = Data::default().records;

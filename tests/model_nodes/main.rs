@@ -10,6 +10,7 @@ mod purge;
 mod rules;
 mod state;
 mod scenarios;
+mod walk;
 
 use explore::{Explored, explore};
 use rules::{Rule, Rules};
@@ -40,5 +41,43 @@ fn mutants() {
             }
         }
         if !found { println!("{rule:?} NOT CAUGHT"); }
+    }
+}
+
+#[test]
+fn walks() {
+    let n: u64 = std::env::var("WALKS").map_or(20000, |n| n.parse().unwrap());
+    let t = std::time::SystemTime::now();
+    let mut bad = std::collections::BTreeMap::new();
+    for seed in 0..n {
+        if let Some((promise, trace)) = walk::walk(seed, Rules::ALL) {
+            let e = bad.entry(promise).or_insert((0, trace.clone(), seed));
+            e.0 += 1;
+            if trace.len() < e.1.len() { e.1 = trace; e.2 = seed; }
+        }
+    }
+    println!("{:?}", t.elapsed());
+    for (p, (n, t, seed)) in bad { println!("{p}: {n}, seed {seed}\n  {}", t.join("\n  ")); }
+}
+
+#[test]
+fn one() {
+    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
+    let r = walk::walk(seed, Rules::ALL).unwrap();
+    println!("{}", r.0);
+}
+
+#[test]
+fn walk_mutants() {
+    for rule in Rule::ALL {
+        let mut bad = std::collections::BTreeMap::new();
+        let mut first = None;
+        for seed in 0..15000 {
+            if let Some((promise, _)) = walk::walk(seed, Rules::ALL.without(*rule)) {
+                first.get_or_insert(seed);
+                *bad.entry(promise).or_insert(0) += 1;
+            }
+        }
+        println!("{rule:?}: {first:?} {bad:?}");
     }
 }

@@ -83,6 +83,12 @@ fn logged(state: &State, p: usize, n: usize, steps: &mut Steps<'_>) {
         return;
     }
     let Some(at) = node.at.map(usize::from).filter(|at| state.servers[*at].master) else { return };
+    if one && node.cursor >= seq && scenario.has(Rule::ProvisionalByNumber) && node.provisional & 1 << p != 0 {
+        let mut to = *state;
+        to.nodes[n].provisional &= !(1 << p);
+        steps.step(n, "drops a provisional row: its record was skipped", to);
+        return;
+    }
     let same = !one || state.incarnation(at, scenario) == incarnation;
     let own = node.cursor >= seq || !scenario.has(Rule::OwnApplied);
     if same && own && log::all_have(&state.servers[at].data, seq, scenario) {

@@ -97,6 +97,8 @@ rules! {
     Provisional,
     /// A provisional row stays until its record is applied.
     ProvisionalUntilApplied,
+    /// A provisional row goes also when its record is known to be at or below the cursor: it may have been skipped.
+    ProvisionalByNumber,
     /// What a provisional row covers stays queued until its record is applied.
     QueuedUntilApplied,
     /// A check sees provisional rows although `current` has not moved.
