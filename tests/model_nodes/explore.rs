@@ -111,8 +111,8 @@ fn fingerprint(state: &State) -> u128 {
 
 type Seen = HashMap<u128, (u128, u8, &'static str), BuildHasherDefault<Taken>>;
 
-/// All states, or `limit` of them.
-pub(crate) fn explore(scenario: &Scenario, limit: usize) -> Explored {
+/// All states.
+pub(crate) fn explore(scenario: &Scenario) -> Explored {
     let first = State::first(scenario);
     let mut seen = Seen::default();
     seen.insert(fingerprint(&first), (0, 0, ""));
@@ -131,9 +131,6 @@ pub(crate) fn explore(scenario: &Scenario, limit: usize) -> Explored {
                     return Explored::Broken { promise, trace: trace(&seen, at) };
                 }
                 next.push(step.to);
-            }
-            if seen.len() > limit {
-                return Explored::Sound(seen.len());
             }
         }
         layer = next;

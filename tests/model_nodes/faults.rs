@@ -126,9 +126,14 @@ fn befall(state: &State, fault: Fault, steps: &mut Steps<'_>) {
             "fails over; the old primary lives on"
         }
         // A purge that was promised and is lost without a trace is lost: that much is said in the documentation.
-        Fault::Masked if state.purges.iter().zip(disk.ids).any(|(purge, id)| id == 0 && is_logged(purge)) => return,
+        Fault::Masked if state.purges.iter().zip(disk.ids).any(|(purge, id)| id == 0 && is_logged(purge)) => {
+            return;
+        }
         Fault::Masked => {
-            server.data = Data { nodes: server.data.nodes, age: server.data.age, ..disk };
+            // Leases that ended with it would be another loss that nobody can know of.
+            let mut nodes = disk.nodes;
+            nodes.iter_mut().zip(server.data.nodes).for_each(|(old, new)| old.left = new.left);
+            server.data = Data { nodes, age: server.data.age, ..disk };
             "has the data of some time ago, and nothing tells it"
         }
         Fault::LoseStream => {

@@ -18,19 +18,20 @@ fn bear(state: &mut State, server: usize) {
     data.nodes = [Lease::default(); NODES];
 }
 
-fn has_holes(data: &Data) -> bool {
-    (data.floor + 1..=data.seq).any(|seq| data.record(seq) == 0)
-}
-
 /// START: the log's incarnation and floor. `broken` is the id that the node found diverged, or 0.
-pub(crate) fn start(state: &mut State, at: usize, node: usize, broken: u8, scenario: &Scenario) -> (Incarnation, u8) {
+pub(crate) fn start(
+    state: &mut State,
+    at: usize,
+    node: usize,
+    broken: u8,
+    scenario: &Scenario,
+) -> (Incarnation, u8) {
     let server = state.servers[at];
     let moved = server.data.run != server.run
         && scenario.has(Rule::BornAgain)
         && scenario.has(Rule::HistoryInIncarnation);
-    let holes = has_holes(&server.data) && scenario.has(Rule::HolesAreReborn);
     let diverged = broken != 0 && broken == server.data.id && scenario.has(Rule::DivergedIsReborn);
-    if server.data.id == 0 || moved || holes || diverged {
+    if server.data.id == 0 || moved || diverged {
         bear(state, at);
     }
     let floor = state.servers[at].data.floor;
@@ -55,7 +56,9 @@ pub(crate) fn read(state: &mut State, at: usize, node: usize, scenario: &Scenari
         age: 0,
     };
     let is_other = record != 0 && cursor != data.floor && data.record(cursor) != record;
-    if data.id == 0 || scenario.has(Rule::RecordAtCursor) && (is_other && cursor > data.floor || cursor > data.seq) {
+    if data.id == 0
+        || scenario.has(Rule::RecordAtCursor) && (is_other && cursor > data.floor || cursor > data.seq)
+    {
         reply.word = Word::Diverged;
         return reply;
     }

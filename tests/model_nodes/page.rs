@@ -56,7 +56,8 @@ fn ask(state: &State, n: usize, fill: Fill, steps: &mut Steps<'_>) {
     // A validator need not tell two versions apart.
     let Some(old) = node.memory[page] else { return };
     let proven = node.proof > 0 || !steps.has(Rule::NoValidationWithoutProof);
-    let unpurged = is_unpurged(node, page, old.begun, steps.scenario) || !steps.has(Rule::PurgedIsNotValidated);
+    let unpurged =
+        is_unpurged(node, page, old.begun, steps.scenario) || !steps.has(Rule::PurgedIsNotValidated);
     if proven && unpurged {
         let mut to = *state;
         to.nodes[n].fill = Some(Fill { version: Some(old.version), ..fill });
@@ -111,7 +112,9 @@ fn decode(node: &Node, entry: &SharedEntry, scenario: &Scenario) -> Option<Entry
 
 fn bring(state: &State, n: usize, page: usize, steps: &mut Steps<'_>) {
     let node = &state.nodes[n];
-    let Some(entry) = state.shared[page].and_then(|entry| decode(node, &entry, steps.scenario)) else { return };
+    let Some(entry) = state.shared[page].and_then(|entry| decode(node, &entry, steps.scenario)) else {
+        return;
+    };
     if is_valid(node, page, entry.begun, steps.scenario) && node.memory[page] != Some(entry) {
         let mut to = *state;
         to.nodes[n].memory[page] = Some(entry);
@@ -130,7 +133,8 @@ fn look(state: &State, n: usize, steps: &mut Steps<'_>) {
     };
     let proof_next = look.proof.is_none() && (steps.has(Rule::ProofLoadedFirst) || look.current.is_some());
     if proof_next {
-        look.proof = Some(node.proof > 0);
+        let provisional = is_provisional(node, 0, steps.scenario) && steps.has(Rule::ProvisionalLoadedFirst);
+        look.proof = Some(node.proof > 0 && !provisional);
         to.look = Some(look);
         steps.step(n, "the reader loads the proof", to);
     } else if look.current.is_none() {
@@ -143,7 +147,8 @@ fn look(state: &State, n: usize, steps: &mut Steps<'_>) {
         let stored = node.memory[0].filter(|entry| may(entry.begun)).map(|entry| entry.version);
         let filled = node.fill.filter(|fill| fill.page == 0 && may(fill.begun)).and_then(|fill| fill.version);
         to.look = None;
-        if !is_provisional(node, 0, steps.scenario) && stored.into_iter().chain(filled).any(|got| got < look.must) {
+        let late = is_provisional(node, 0, steps.scenario) && !steps.has(Rule::ProvisionalLoadedFirst);
+        if !late && stored.into_iter().chain(filled).any(|got| got < look.must) {
             to.broken = Some(STALE_LOOK);
         }
         steps.step(n, "the reader serves", to);

@@ -74,16 +74,14 @@ fn logged(state: &State, p: usize, n: usize, steps: &mut Steps<'_>) {
     let one = scenario.has(Rule::AcknowledgedInOneIncarnation);
     if one && node.incarnation != incarnation {
         let mut to = *state;
-        to.purges[p].phase = if steps.has(Rule::QueuedUntilApplied) {
-            PurgePhase::Wanted
-        } else {
-            PurgePhase::Acknowledged
-        };
+        to.purges[p].phase =
+            if steps.has(Rule::QueuedUntilApplied) { PurgePhase::Wanted } else { PurgePhase::Acknowledged };
         steps.step(n, "appends again: its record was in another incarnation", to);
         return;
     }
     let Some(at) = node.at.map(usize::from).filter(|at| state.servers[*at].master) else { return };
-    if one && node.cursor >= seq && scenario.has(Rule::ProvisionalByNumber) && node.provisional & 1 << p != 0 {
+    if one && node.cursor >= seq && scenario.has(Rule::ProvisionalByNumber) && node.provisional & 1 << p != 0
+    {
         let mut to = *state;
         to.nodes[n].provisional &= !(1 << p);
         steps.step(n, "drops a provisional row: its record was skipped", to);

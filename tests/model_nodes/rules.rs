@@ -19,14 +19,12 @@ rules! {
     HistoryInIncarnation,
     /// READ looks whether the record at the cursor is the one that the node applied.
     RecordAtCursor,
-    /// A node that diverged gives the log a new id.
+    /// A node that diverged, or found a gap, has START give the log a new id.
     DivergedIsReborn,
     /// A node looks whether the records that came have all numbers.
     Contiguous,
     /// A READ proves something only if it reached the log's last number.
     ReachesTheEnd,
-    /// START gives a log whose stream has holes a new id.
-    HolesAreReborn,
     /// The read itself is the proof, not a ping.
     ReadProves,
     /// Proof counts from the send, not from the reply.
@@ -79,6 +77,8 @@ rules! {
     NoStandInWithoutProof,
     /// The proof is loaded before the position.
     ProofLoadedFirst,
+    /// Provisional rows are looked for before the position is loaded.
+    ProvisionalLoadedFirst,
     /// Trimming spares what a live node has not applied.
     TrimsBehindCursors,
     /// READ says when records after the cursor were trimmed.

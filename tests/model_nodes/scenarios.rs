@@ -26,30 +26,70 @@ fn plain(name: &'static str) -> Scenario {
     }
 }
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    let fault = |name, fault| Scenario { faults: vec![fault], some_faults: 1, cuts: 0, ..plain(name) };
-    let page = (0, 0, false);
+/// Whether a scenario is explored always, or only where all are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    Small,
+    Large,
+}
+
+pub(crate) fn scenarios() -> Vec<(Size, Scenario)> {
+    let with = |size, scenarios: Vec<Scenario>| scenarios.into_iter().map(move |scenario| (size, scenario));
+    with(Size::Small, small()).chain(with(Size::Large, large())).collect()
+}
+
+const PAGE: (usize, usize, bool) = (0, 0, false);
+const OTHER: (usize, usize, bool) = (0, 1, false);
+/// A write at the node that serves.
+const OWN_WRITE: (usize, usize, bool) = (1, 0, true);
+
+fn fault(name: &'static str, fault: Fault) -> Scenario {
+    Scenario { faults: vec![fault], some_faults: 1, cuts: 0, ..plain(name) }
+}
+
+fn without_fills(scenario: Scenario) -> Scenario {
+    Scenario { fills: 0, ..scenario }
+}
+
+fn small() -> Vec<Scenario> {
+    let few = without_fills;
+    let own = Scenario { cuts: 0, purges: vec![OWN_WRITE], ..plain("write") };
+    let trim = few(Scenario { cuts: 0, trims: true, ..plain("trim") });
     vec![
         Scenario { settled: false, ..plain("start") },
         plain("partition"),
-        Scenario { lost: 1, purges: vec![page, page], fills: 0, ..plain("lost") },
-        Scenario { fillers: 2, fills: 2, shared: true, cuts: 0, ..plain("shared") },
-        Scenario { shared: true, fills: 0, crashes: 1, trims: true, purges: vec![page, page], ..plain("trim") },
-        Scenario { purges: vec![(0, 0, true)], shared: true, lost: 1, ..plain("write") },
-        Scenario { purges: vec![(1, 0, true)], lost: 1, ..plain("own write") },
-        Scenario { reader: true, ..plain("reader") },
+        few(Scenario { lost: 1, purges: vec![PAGE, PAGE], ..plain("lost") }),
+        Scenario { cuts: 0, fillers: 2, fills: 2, shared: true, ..plain("shared") },
+        Scenario { name: "trim 2", purges: vec![PAGE, OTHER], ..trim.clone() },
+        Scenario { crashes: 1, shared: true, ..trim },
+        few(Scenario { name: "write, reader", reader: true, lost: 1, cuts: 1, ..own.clone() }),
+        own,
+        few(Scenario { reader: true, ..plain("reader") }),
         fault("flush", Fault::Flush),
-        Scenario { settled: false, ..fault("flush at start", Fault::Flush) },
-        Scenario { shared: true, fillers: 2, ..fault("flush, shared", Fault::Flush) },
-        fault("restart", Fault::Restart),
-        fault("restore", Fault::Restore),
-        fault("stream", Fault::LoseStream),
-        Scenario { purges: vec![page, page], fills: 0, ..fault("stream 2", Fault::LoseStream) },
-        fault("nodes", Fault::LoseNodes),
+        few(Scenario { settled: false, ..fault("flush at start", Fault::Flush) }),
+        few(Scenario { shared: true, ..fault("flush, shared", Fault::Flush) }),
+        few(fault("restart", Fault::Restart)),
+        few(fault("restore", Fault::Restore)),
+        few(fault("stream", Fault::LoseStream)),
+        few(fault("nodes", Fault::LoseNodes)),
         fault("clock", Fault::ClockJump),
-        Scenario { purges: vec![page, page], fills: 0, lost: 1, ..fault("masked", Fault::Masked) },
-        Scenario { replica: true, ..fault("failover", Fault::Failover) },
-        Scenario { replica: true, shared: true, fills: 1, purges: vec![page, page], lost: 1, ..fault("failover, shared", Fault::Failover) },
-        Scenario { purges: vec![(1, 0, true)], ..fault("write, flush", Fault::Flush) },
+        few(Scenario { replica: true, ..fault("failover", Fault::Failover) }),
+    ]
+}
+
+fn large() -> Vec<Scenario> {
+    let few = without_fills;
+    let two = || vec![PAGE, PAGE];
+    vec![
+        Scenario { purges: two(), ..plain("partition, two purges") },
+        few(Scenario { purges: vec![PAGE, OTHER], ..fault("stream, two purges", Fault::LoseStream) }),
+        few(Scenario { purges: vec![OTHER, PAGE], lost: 1, ..fault("masked", Fault::Masked) }),
+        Scenario { purges: vec![(0, 0, true)], shared: true, lost: 1, ..plain("write, shared") },
+        Scenario { settled: false, ..fault("flush at start, fills", Fault::Flush) },
+        Scenario { shared: true, fillers: 2, ..fault("flush, shared, fills", Fault::Flush) },
+        Scenario { purges: vec![OWN_WRITE], ..fault("write, flush", Fault::Flush) },
+        fault("restore, fills", Fault::Restore),
+        Scenario { replica: true, ..fault("failover, fills", Fault::Failover) },
+        few(Scenario { replica: true, shared: true, ..fault("failover, shared", Fault::Failover) }),
     ]
 }

@@ -21,7 +21,8 @@ pub(crate) const STALE_ERROR: &str = "a purged answer stood in for an error";
 pub(crate) const STALE_LOOK: &str = "a purged answer was served between two looks";
 pub(crate) const DISORDER: &str = "an older fill overwrote a newer one in the shared store";
 pub(crate) const GIVEN_UP: &str = "records were trimmed that a live node had not applied";
-pub(crate) const STUCK: &str = "a node does not recover, or a purge is never acknowledged, though all faults are over";
+pub(crate) const STUCK: &str =
+    "a node does not recover, or a purge is never acknowledged, though all faults are over";
 
 /// What can happen to Redis in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,8 +213,16 @@ pub(crate) enum PurgePhase {
     /// The page has changed; the purge is not known to be logged.
     Wanted,
     /// It was appended; the answer is on its way.
-    Flying { server: u8, incarnation: Incarnation, seq: u8, confirmed: bool },
-    Logged { incarnation: Incarnation, seq: u8 },
+    Flying {
+        server: u8,
+        incarnation: Incarnation,
+        seq: u8,
+        confirmed: bool,
+    },
+    Logged {
+        incarnation: Incarnation,
+        seq: u8,
+    },
     Acknowledged,
 }
 

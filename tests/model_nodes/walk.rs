@@ -25,7 +25,8 @@ fn scenario(random: &mut Random, rules: Rules) -> Scenario {
     for _ in 0..4 {
         purges.push((random.below(3), random.below(2), random.below(3) == 0));
     }
-    let mut faults = vec![Fault::Flush, Fault::Restart, Fault::LoseStream, Fault::LoseNodes, Fault::ClockJump];
+    let mut faults =
+        vec![Fault::Flush, Fault::Restart, Fault::LoseStream, Fault::LoseNodes, Fault::ClockJump];
     faults.push(if replica { Fault::Failover } else { Fault::Restore });
     let one = faults[random.below(faults.len())];
     Scenario {
@@ -96,12 +97,18 @@ const ONWARDS: [&str; 16] = [
 ];
 
 /// No more faults: everybody goes on in turn. In the end every node has proof and no purge waits; or a promise is broken.
-pub(crate) fn recover(mut state: State, scenario: &Scenario, trace: &mut Vec<String>) -> Option<&'static str> {
+pub(crate) fn recover(
+    mut state: State,
+    scenario: &Scenario,
+    trace: &mut Vec<String>,
+) -> Option<&'static str> {
     (state.faults, state.cuts, state.lost, state.crashes, state.fills) = (0, 0, 0, 0, 0);
     for _ in 0..16 {
         for word in ONWARDS.iter().chain(&["acknowledges its purge"]) {
             for _ in 0..if *word == "a tick" { 1 } else { 6 } {
-                let Some(step) = steps(&state, scenario).into_iter().find(|step| step.what == *word) else { break };
+                let Some(step) = steps(&state, scenario).into_iter().find(|step| step.what == *word) else {
+                    break;
+                };
                 trace.push(tell(step.who, step.what));
                 state = step.to;
                 if state.broken.is_some() {
@@ -113,7 +120,6 @@ pub(crate) fn recover(mut state: State, scenario: &Scenario, trace: &mut Vec<Str
             return None;
         }
     }
-    if std::env::var("DUMP").is_ok() { for n in &state.nodes { println!("{n:?}"); } println!("{:?}\n{:?} follows {}\n{:?}", state.servers, state.purges, state.follows, scenario); }
     Some(STUCK)
 }
 
