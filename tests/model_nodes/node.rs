@@ -66,6 +66,10 @@ fn connect(state: &State, n: usize, steps: &mut Steps<'_>) {
 fn begin(state: &State, n: usize, at: usize, broken: u8, steps: &mut Steps<'_>) {
     let mut to = *state;
     let (incarnation, floor) = log::start(&mut to, at, n, broken, steps.scenario);
+    if broken != 0 && incarnation == to.nodes[n].incarnation {
+        // Only where the log is not born anew: the node reads all of it again.
+        (to.nodes[n].cursor, to.nodes[n].record) = (floor, 0);
+    }
     adopt(&mut to.nodes[n], incarnation, floor, steps.scenario);
     to.nodes[n].follow = Follow::Idle;
     steps.step(n, "START", to);

@@ -62,10 +62,9 @@ fn small() -> Vec<Scenario> {
         Scenario { cuts: 0, fillers: 2, fills: 2, shared: true, ..plain("shared") },
         Scenario { name: "trim 2", purges: vec![PAGE, OTHER], ..trim.clone() },
         Scenario { crashes: 1, shared: true, ..trim },
-        few(Scenario { name: "write, reader", reader: true, lost: 1, cuts: 1, ..own.clone() }),
+        few(Scenario { name: "write, reader", reader: true, lost: 1, ..own.clone() }),
         own,
         few(Scenario { reader: true, ..plain("reader") }),
-        fault("flush", Fault::Flush),
         few(Scenario { settled: false, ..fault("flush at start", Fault::Flush) }),
         few(Scenario { shared: true, ..fault("flush, shared", Fault::Flush) }),
         few(fault("restart", Fault::Restart)),
@@ -81,6 +80,7 @@ fn large() -> Vec<Scenario> {
     let few = without_fills;
     let two = || vec![PAGE, PAGE];
     vec![
+        fault("flush", Fault::Flush),
         Scenario { purges: two(), ..plain("partition, two purges") },
         few(Scenario { purges: vec![PAGE, OTHER], ..fault("stream, two purges", Fault::LoseStream) }),
         few(Scenario { purges: vec![OTHER, PAGE], lost: 1, ..fault("masked", Fault::Masked) }),

@@ -21,9 +21,10 @@ impl Rule {
             Self::IncarnationChecked | Self::WaitsAfterBirth | Self::BaseAbove | Self::FloorAtBase => {
                 In("restart")
             }
-            Self::HistoryInIncarnation | Self::BornAgain => In("restore"),
-            Self::RecordAtCursor => In("masked"),
-            Self::DivergedIsReborn => Stuck,
+            Self::HistoryInIncarnation | Self::BornAgain | Self::AcknowledgedInOneIncarnation => {
+                In("restore")
+            }
+            Self::RecordAtCursor | Self::DivergedIsReborn => In("masked"),
             Self::Contiguous | Self::ReachesTheEnd => In("stream, two purges"),
             Self::ReadProves
             | Self::ProofFromSend
@@ -41,7 +42,6 @@ impl Rule {
             Self::WaitOnAppend => In("failover, fills"),
             Self::LeaseAtStart => Needless("START proves nothing; the first READ begins the lease"),
             Self::OwnApplied => Needless("the own node is in the table of nodes like any other"),
-            Self::AcknowledgedInOneIncarnation => Stuck,
             Self::AppendExpects => Needless("the answer names the incarnation"),
             Self::KnownIds => Needless("two records purge what one does"),
             Self::BehindIsSaid => Needless("the gap is seen; but a gap gives the log a new id"),
