@@ -22,7 +22,8 @@ fn config(redis: &str, more: &str) -> LogConfig {
         "origins: {{ app: {{ url: \"http://127.0.0.1:9\" }} }}\nroutes: [{{ name: all, path: \"/{{*rest}}\" }}]\n\
          purge: {{ log: {{ redis: {{ {redis}, {LONG} }}{more} }} }}\n"
     );
-    let context = ReadContext::of("test.yaml".as_ref()).with_env(|_| Some("a-long-password-of-larder".to_owned()));
+    let context =
+        ReadContext::of("test.yaml".as_ref()).with_env(|_| Some("a-long-password-of-larder".to_owned()));
     let read = Config::from_yaml(&yaml, &context).unwrap_or_else(|errors| panic!("{errors:#?}"));
     (**read.purging.log.as_ref().unwrap()).clone()
 }
@@ -180,12 +181,15 @@ async fn where_replicas_exist_nothing_counts_that_none_of_them_confirmed() {
     let log = log(&place.replace("service: larder", &format!("service: {}", Sentinels::SERVICE)), "");
     let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
     assert_eq!(log.append("r1", b"a purge").await.unwrap().first, 1);
-    let Heard::Lines { confirmed: true, .. } = read(&log, &first, 0, "").await else { panic!("not confirmed") };
+    let Heard::Lines { confirmed: true, .. } = read(&log, &first, 0, "").await else {
+        panic!("not confirmed")
+    };
     let old = sentinels.primary_port();
     sentinels.fail_over();
     let again = wait::until_async("the new primary is there", async || {
         let started = log.start("n1", None, 0, LEASE).await.ok()?;
-        (sentinels.primary_port() != old && started.standing.incarnation != first.incarnation).then_some(started)
+        (sentinels.primary_port() != old && started.standing.incarnation != first.incarnation)
+            .then_some(started)
     })
     .await;
     assert_eq!(again.standing.seq, 1, "what was confirmed is there");

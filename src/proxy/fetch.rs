@@ -134,15 +134,17 @@ impl<S: Inner> Proxy<S> {
         old: Option<Arc<StoredResponse>>,
         variant: Option<CacheKey>,
     ) -> Response<Body> {
-        let since = self.shared.cache.current(plan.keyed.coverage().stripe());
-        // After `since`: whatever was acknowledged before this request came is below it, if this node is current now.
-        let current = self.shared.cache.is_current();
+        // Before `since`: whatever was acknowledged before this request came is in force here, if this node is current now.
+        let cache = &self.shared.cache;
+        let (current, settled) = (cache.is_current(), cache.fence().provisional() == 0);
         let reason = if current { reason } else { Reason::LogAway };
+        let since = cache.current(plan.keyed.coverage().stripe());
         let head = self.asks_with_head(&visit, &plan, old.as_deref());
         let (job, says_less) = self.job(&visit, &plan, head);
         let mut variant = variant;
-        // While nobody knows what was purged, only a fill that begins after this request came is good enough.
-        let new = !current || plan.asked.wishes.refresh.is_some();
+        // While nobody knows what was purged, or where a purge has its place, only a fill that begins after this request came is
+        // good enough.
+        let new = !current || !settled || plan.asked.wishes.refresh.is_some();
         let mut want = if new { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {

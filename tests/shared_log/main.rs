@@ -252,9 +252,7 @@ fn whatever_becomes_of_the_log_nobody_reads_less_than_was_promised() {
 
 #[test]
 fn a_rule_that_the_server_leaves_out_is_missed() {
-    for without in
-        [Without::RecordId, Without::Incarnation, Without::Birth, Without::Leases]
-    {
+    for without in [Without::RecordId, Without::Incarnation, Without::Birth, Without::Leases] {
         let found =
             (0..400).find(|seed| simulate(*seed, without).0.iter().any(|what| what.contains("was promised")));
         println!("{without:?}: seed {found:?}");

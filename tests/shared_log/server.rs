@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 /// What can be left out of the rules, to see that it is missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Without {
+pub(crate) enum Without {
     Nothing,
     /// A restart or a failover does not make another incarnation.
     Incarnation,
@@ -24,7 +24,7 @@ pub enum Without {
 }
 
 #[derive(Clone)]
-pub struct State {
+pub(crate) struct State {
     id: u8,
     life: u8,
     born: u64,
@@ -34,22 +34,22 @@ pub struct State {
     leases: BTreeMap<String, (u64, u64)>,
 }
 
-pub struct Shared {
-    pub state: State,
+pub(crate) struct Shared {
+    pub(crate) state: State,
     /// What a replica had when it was last copied.
     replica: State,
-    pub down: bool,
-    pub cut: HashSet<String>,
-    pub without: Without,
-    pub keep: usize,
+    pub(crate) down: bool,
+    pub(crate) cut: HashSet<String>,
+    pub(crate) without: Without,
+    pub(crate) keep: usize,
     next_id: u8,
     rng: u64,
     /// Of a hundred answers so many are lost after the work was done.
-    pub lossy: u64,
+    pub(crate) lossy: u64,
 }
 
 impl Shared {
-    pub fn random(&mut self, below: u64) -> u64 {
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
         self.rng ^= self.rng << 13;
         self.rng ^= self.rng >> 7;
         self.rng ^= self.rng << 17;
@@ -58,13 +58,13 @@ impl Shared {
 }
 
 /// One node's way to the server.
-pub struct Way {
-    pub node: String,
-    pub shared: Arc<Mutex<Shared>>,
-    pub clock: Clock,
+pub(crate) struct Way {
+    pub(crate) node: String,
+    pub(crate) shared: Arc<Mutex<Shared>>,
+    pub(crate) clock: Clock,
 }
 
-pub fn empty(seed: u64, without: Without) -> Shared {
+pub(crate) fn empty(seed: u64, without: Without) -> Shared {
     let state = State {
         id: 0,
         life: 0,
@@ -92,12 +92,12 @@ impl Shared {
         u64::try_from(clock.now().wall.as_millis()).unwrap()
     }
 
-    pub fn copy_to_replica(&mut self) {
+    pub(crate) fn copy_to_replica(&mut self) {
         self.replica = self.state.clone();
     }
 
     /// The server starts anew, with nothing.
-    pub fn flush(&mut self, clock: &Clock) {
+    pub(crate) fn flush(&mut self, clock: &Clock) {
         self.state = State { lines: Vec::new(), leases: BTreeMap::new(), ..self.state.clone() };
         self.state.seq = 0;
         self.state.floor = Cursor::default();
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// The replica takes over. What it had not heard of is lost, though it was confirmed.
-    pub fn fail_over(&mut self, clock: &Clock) {
+    pub(crate) fn fail_over(&mut self, clock: &Clock) {
         let (id, life, born) = (self.state.id, self.state.life, self.state.born);
         self.state = self.replica.clone();
         (self.state.id, self.state.life, self.state.born) = (id, life, born);

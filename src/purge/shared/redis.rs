@@ -2,10 +2,10 @@
 //! Each step is one script (`scripts/`), so that nothing comes in between.
 //!
 //! Two links: what the follower reads and renews goes over one of its own, so that nothing holds it up; `WAIT` speaks of
-//! what was written over the link that it is sent on. Where replicas exist, nothing counts that none of them confirmed:
-//! a primary that was deposed would confirm for ever.
+//! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
+//! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,9 +46,9 @@ pub struct RedisLog {
     links: Links,
     keys: [String; 2],
     timeout: Duration,
-    /// How many replicas have to confirm; where none are configured, one, as soon as there was one.
+    /// How many replicas have to confirm, where that is configured; and else as many as the log ever had.
     replicas: Option<u32>,
-    saw_replicas: AtomicBool,
+    saw_replicas: AtomicU32,
     keep: u64,
     following: Way,
     asking: Way,
@@ -84,7 +84,7 @@ impl RedisLog {
             keys: [format!("{begin}state"), format!("{begin}records")],
             timeout: config.redis.timeout,
             replicas: config.replicas,
-            saw_replicas: AtomicBool::new(false),
+            saw_replicas: AtomicU32::new(0),
             keep: config.keep,
             following: Way::default(),
             asking: Way::default(),
@@ -123,9 +123,8 @@ impl RedisLog {
         let incarnation = whole.as_ref().first_chunk().copied().unwrap_or_default();
         let met = Met { incarnation, id: id.to_owned(), life: life.to_owned() };
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
-        if reply.at(6)?.whole()? > 0 {
-            self.saw_replicas.store(true, Ordering::SeqCst);
-        }
+        let replicas = u32::try_from(reply.at(6)?.whole()?).unwrap_or(u32::MAX);
+        self.saw_replicas.fetch_max(replicas, Ordering::SeqCst);
         let number = |at| reply.at(at).and_then(Value::whole);
         Ok(Standing { incarnation, born: number(2)?, now: number(3)?, seq: number(4)?, floor: number(5)? })
     }
@@ -142,7 +141,7 @@ impl RedisLog {
 
     /// Whether as many replicas as have to know of what was written over a link.
     async fn is_confirmed(&self, link: &Link) -> Result<bool, Away> {
-        let needed = self.replicas.unwrap_or_else(|| u32::from(self.saw_replicas.load(Ordering::SeqCst)));
+        let needed = self.replicas.unwrap_or_else(|| self.saw_replicas.load(Ordering::SeqCst));
         Ok(needed == 0 || link.wait(needed, self.timeout).await? >= u64::from(needed))
     }
 }
@@ -256,7 +255,7 @@ impl Server for RedisLog {
             let (standing, reply) = self.run(&link, &APPEND, &args).await?;
             let first = reply.at(7)?.whole()?;
             if !self.is_confirmed(&link).await? {
-                return Err(Away("no replica confirmed it".to_owned()));
+                return Err(Away("too few replicas confirmed it".to_owned()));
             }
             Ok(Appended { standing, first })
         })

@@ -46,11 +46,33 @@ pub(super) struct Sequencer<S> {
     pub(super) more: Notify,
 }
 
-/// The leases as they were seen.
+/// The leases as they were seen. Times are this node's: the server's clock may be set.
 pub(super) struct Seen {
     at: Duration,
     standing: Standing,
-    leases: Vec<Lease>,
+    leases: Vec<Watched>,
+    /// Since when this incarnation is known.
+    since: Duration,
+}
+
+/// A lease, and since when it is the same.
+struct Watched {
+    lease: Lease,
+    since: Duration,
+}
+
+impl Seen {
+    /// What is seen after `before`.
+    fn after(before: Option<Self>, at: Duration, standing: Standing, leases: Vec<Lease>) -> Self {
+        let before = before.filter(|before| before.standing.incarnation == standing.incarnation);
+        let since = before.as_ref().map_or(at, |before| before.since);
+        let known = before.map_or_else(Vec::new, |before| before.leases);
+        let watched = |lease: Lease| {
+            let same = known.iter().find(|known| known.lease == lease);
+            Watched { since: same.map_or(at, |same| same.since), lease }
+        };
+        Self { at, standing, leases: leases.into_iter().map(watched).collect(), since }
+    }
 }
 
 /// Purges that wait for the log.
@@ -143,7 +165,7 @@ impl<S: Server> Sequencer<S> {
                 let now = self.clock.now().mono;
                 if seen.as_ref().is_none_or(|seen| seen.at + Duration::from_millis(1) < now) {
                     let (standing, leases) = self.server.leases().await?;
-                    *seen = Some(Seen { at: now, standing, leases });
+                    *seen = Some(Seen::after(seen.take(), now, standing, leases));
                 }
                 seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended, lease))?
             };
@@ -157,18 +179,20 @@ impl<S: Server> Sequencer<S> {
 
     /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
     fn who(&self, seen: &Seen, appended: &Appended, lease: u64) -> Result<Option<Nodes>, Away> {
-        let Seen { standing, leases, .. } = seen;
+        let Seen { at, standing, leases, since } = seen;
         if standing.incarnation != appended.standing.incarnation {
             return Err(Away("the log was lost".to_owned()));
         }
-        if standing.now < standing.born.saturating_add(lease) {
+        // Both by the server's clock, which may be set, and by this node's, which did not see all of it.
+        let long_ago = |since: Duration| *at >= since.saturating_add(self.times.lease());
+        if standing.now < standing.born.saturating_add(lease) || !long_ago(*since) {
             return Ok(None);
         }
         let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
-        for other in leases.iter().filter(|other| other.node != self.node) {
+        for Watched { lease: other, since } in leases.iter().filter(|other| other.lease.node != self.node) {
             if other.cursor >= appended.standing.seq {
                 nodes.applied.push(other.node.clone());
-            } else if other.until <= standing.now {
+            } else if other.until <= standing.now && long_ago(*since) {
                 nodes.gone.push(other.node.clone());
             } else {
                 return Ok(None);

@@ -8,7 +8,7 @@ if not replication:find('role:master', 1, true) then
 end
 local replicas = tonumber(replication:match('connected_slaves:(%d+)')) or 0
 local life = (replication:match('master_replid:(%x+)') or '') .. (redis.call('INFO', 'server'):match('run_id:(%x+)') or '')
-local state = redis.call('HMGET', KEYS[1], 'id', 'life', 'born', 'seq', 'floor', 'floor_id')
+local state = redis.call('HMGET', KEYS[1], 'id', 'life', 'born', 'seq', 'floor', 'floor_id', 'replicas')
 local id, born, seq, floor, floor_id = state[1], tonumber(state[3]), tonumber(state[4]), tonumber(state[5]), state[6]
 if not (id and born and seq and floor and floor_id) then
   redis.call('DEL', KEYS[1], KEYS[2])
@@ -19,6 +19,11 @@ elseif state[2] ~= life then
   born = now
   redis.call('HSET', KEYS[1], 'life', life, 'born', born)
 end
+-- The most replicas that this log ever had: a primary that was deposed may have kept some of them, but not all.
+if replicas > (tonumber(state[7]) or 0) then
+  redis.call('HSET', KEYS[1], 'replicas', replicas)
+end
+replicas = math.max(replicas, tonumber(state[7]) or 0)
 local function standing(...)
   return { id, life, born, now, seq, floor, replicas, ... }
 end
