@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(one.freshness(), Freshness::until_purged());
         assert_eq!((one.stored_wall_ms(), one.stripe(), one.valid_at()), (1_234, 3, 5));
         assert_eq!(one.selectors(), Selectors::new(3, Some(1), &[3, 4], &["a", "b:c"]).covered());
-        assert_eq!(one.tags(), ["a".into(), "b:c".into()]);
+        assert_eq!(one.tags(), [Arc::<str>::from("a"), Arc::from("b:c")]);
         assert_ne!(one.id(), stored(&headers, Bytes::new()).id());
     }
 

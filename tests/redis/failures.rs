@@ -2,7 +2,6 @@
 
 use larder::store::redis::{Link, Links, Script};
 
-use super::support::redis::Redis;
 use super::support::wait;
 use super::*;
 
@@ -11,7 +10,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn hasty(redis: &Redis) -> RedisStore {
-    store(&place(&format!("url: \"{}\", timeout: 50ms, retries: 3, failures: 5", redis.url())))
+    store(&place(&format!("{}, timeout: 50ms, retries: 3, failures: 5", words(redis))))
 }
 
 /// How long it took.
@@ -29,7 +28,7 @@ async fn recovered(store: &RedisStore, at: &str) {
 
 #[tokio::test]
 async fn a_server_that_stands_still_costs_a_deadline_then_nothing_and_is_used_again_by_itself() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let store = hasty(&redis);
     let at = name(&store, "/a");
     wait::until_async("a first answer", async || store.get(&at, 100).await.ok()).await;
@@ -55,7 +54,7 @@ async fn a_server_that_stands_still_costs_a_deadline_then_nothing_and_is_used_ag
 
 #[tokio::test]
 async fn a_server_that_was_killed_and_comes_back_empty_is_used_again_by_itself() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let store = hasty(&redis);
     let at = name(&store, "/a");
     wait::until_async("an entry", async || {
@@ -81,7 +80,7 @@ async fn a_server_that_was_killed_and_comes_back_empty_is_used_again_by_itself()
 
 #[tokio::test]
 async fn an_operation_is_tried_again_when_its_connection_was_cut() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     put(&store, &at, "a").await;
@@ -95,7 +94,7 @@ async fn an_operation_is_tried_again_when_its_connection_was_cut() {
 
 #[tokio::test]
 async fn a_full_server_refuses_writes_and_is_read_all_the_same() {
-    let redis = Redis::with().option("maxmemory-policy", "noeviction").start();
+    let redis = Redis::with().file(&users()).option("maxmemory-policy", "noeviction").start();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = put(&store, &at, "a").await;
@@ -125,13 +124,16 @@ async fn nobody_waits_long_where_nobody_listens() {
 const LONG: Duration = Duration::from_secs(20);
 
 async fn link(redis: &Redis) -> Link {
-    let place = place(&format!("url: \"{}\"", redis.url()));
-    Links::new(&place, RedisIo::start().unwrap()).unwrap().open("larder:1:{purge}:state", LONG).await.unwrap()
+    Links::new(&place(&words(redis)), RedisIo::start().unwrap())
+        .unwrap()
+        .open("larder:1:{purge}:state", LONG)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn a_link_runs_scripts_reads_streams_and_breaks_for_good() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let link = link(&redis).await;
     let stream = "larder:1:{purge}:records";
     let add = Arc::new(Script::new("return redis.call('XADD', KEYS[1], ARGV[1], 'r', ARGV[2])"));
