@@ -92,6 +92,64 @@ async fn an_operation_is_tried_again_when_its_connection_was_cut() {
     assert!(health.retries <= 10 && health.failures == 0, "{health:?}");
 }
 
+/// A way to a server on which the first replies to `command` are lost, each with its connection. Returns its port.
+fn losing(redis: &Redis, command: &'static str, replies: usize) -> u16 {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (own, port) = (listener.local_addr().unwrap().port(), redis.port());
+    let left = Arc::new(std::sync::Mutex::new(replies));
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let left = Arc::clone(&left);
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let (mut server, mut bytes) = (TcpStream::connect(("127.0.0.1", port))?, [0; 10_000]);
+                // One question at a time, and its answer.
+                while let count @ 1.. = client.read(&mut bytes)? {
+                    let hit = String::from_utf8_lossy(&bytes[..count]).contains(command);
+                    server.write_all(&bytes[..count])?;
+                    let count = server.read(&mut bytes)?;
+                    let mut left = left.lock().unwrap();
+                    if hit && *left > 0 {
+                        *left -= 1;
+                        return Ok(());
+                    }
+                    client.write_all(&bytes[..count])?;
+                }
+                Ok(())
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn what_was_done_and_not_answered_is_asked_again_with_the_same_outcome() {
+    let redis = server();
+    let direct = plain(&redis);
+    // The scripts are known from here on.
+    put(&direct, &name(&direct, "/warm"), "a").await;
+    for lost in 1..=4 {
+        let at = name(&direct, &format!("/{lost}"));
+        let through = |command| {
+            let port = losing(&redis, command, lost);
+            node(&format!("url: \"redis://127.0.0.1:{port}\", {USER}, connections: 1, retries: 3"))
+        };
+        let store = through("EVALSHA");
+        let begun = store.begin(&at, claim("one")).await;
+        assert_eq!(store.health().retries, lost.min(3) as u64);
+        if lost > 3 {
+            assert_eq!(begun.unwrap_err().kind, SharedErrorKind::Io);
+            continue;
+        }
+        let Begin::Lead { ticket, .. } = begun.unwrap() else { panic!() };
+        assert_eq!(lead(&direct, &at, claim("one")).await, ticket, "all were one");
+        let store = through("EVALSHA");
+        assert_eq!(store.commit(&at, offer(ticket, "a", "one")).await.unwrap(), Committed::Kept);
+        assert_eq!(body(&through("GETRANGE"), &at).await.as_deref(), Some("a"));
+    }
+}
+
 #[tokio::test]
 async fn a_full_server_refuses_writes_and_is_read_all_the_same() {
     let redis = Redis::with().file(&users()).option("maxmemory-policy", "noeviction").start();
