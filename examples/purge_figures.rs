@@ -43,6 +43,8 @@ fn cache(entries: u64) -> Cache {
         capacity: Capacity::Entries(entries),
         max_object: 100_000,
         eviction: Eviction::ScanResistant,
+        memory_ttl: None,
+        redis: None,
     };
     Cache::new(&[Arc::new(store)], Clock::system())
 }

@@ -208,3 +208,12 @@ fn a_visit_removes_no_entry_that_took_the_place_of_the_one_it_saw() {
         assert_eq!(kept.body.len(), 2, "{order:?}");
     }
 }
+
+#[test]
+fn a_store_without_memory_keeps_nothing() {
+    for order in ORDERS {
+        let store = store(Capacity::Bytes(0), order);
+        assert_eq!(store.put(key(0), entry(0, 60), now()), Err(StoreError::TooLarge));
+        assert!(!has(&store, 0) && store.stats() == super::Stats::default(), "{order:?}");
+    }
+}

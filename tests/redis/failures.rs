@@ -2,7 +2,6 @@
 
 use larder::store::redis::{Link, Links, Script};
 
-use super::support::redis::Redis;
 use super::support::wait;
 use super::*;
 
@@ -11,7 +10,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn hasty(redis: &Redis) -> RedisStore {
-    store(&place(&format!("url: \"{}\", timeout: 50ms, retries: 3, failures: 5", redis.url())))
+    store(&place(&format!("{}, timeout: 50ms, retries: 3, failures: 5", words(redis))))
 }
 
 /// How long it took.
@@ -29,7 +28,7 @@ async fn recovered(store: &RedisStore, at: &str) {
 
 #[tokio::test]
 async fn a_server_that_stands_still_costs_a_deadline_then_nothing_and_is_used_again_by_itself() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let store = hasty(&redis);
     let at = name(&store, "/a");
     wait::until_async("a first answer", async || store.get(&at, 100).await.ok()).await;
@@ -55,7 +54,7 @@ async fn a_server_that_stands_still_costs_a_deadline_then_nothing_and_is_used_ag
 
 #[tokio::test]
 async fn a_server_that_was_killed_and_comes_back_empty_is_used_again_by_itself() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let store = hasty(&redis);
     let at = name(&store, "/a");
     wait::until_async("an entry", async || {
@@ -81,7 +80,7 @@ async fn a_server_that_was_killed_and_comes_back_empty_is_used_again_by_itself()
 
 #[tokio::test]
 async fn an_operation_is_tried_again_when_its_connection_was_cut() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     put(&store, &at, "a").await;
@@ -93,9 +92,67 @@ async fn an_operation_is_tried_again_when_its_connection_was_cut() {
     assert!(health.retries <= 10 && health.failures == 0, "{health:?}");
 }
 
+/// A way to a server on which the first replies to `command` are lost, each with its connection. Returns its port.
+fn losing(redis: &Redis, command: &'static str, replies: usize) -> u16 {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (own, port) = (listener.local_addr().unwrap().port(), redis.port());
+    let left = Arc::new(std::sync::Mutex::new(replies));
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let left = Arc::clone(&left);
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let (mut server, mut bytes) = (TcpStream::connect(("127.0.0.1", port))?, [0; 10_000]);
+                // One question at a time, and its answer.
+                while let count @ 1.. = client.read(&mut bytes)? {
+                    let hit = String::from_utf8_lossy(&bytes[..count]).contains(command);
+                    server.write_all(&bytes[..count])?;
+                    let count = server.read(&mut bytes)?;
+                    let mut left = left.lock().unwrap();
+                    if hit && *left > 0 {
+                        *left -= 1;
+                        return Ok(());
+                    }
+                    client.write_all(&bytes[..count])?;
+                }
+                Ok(())
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn what_was_done_and_not_answered_is_asked_again_with_the_same_outcome() {
+    let redis = server();
+    let direct = plain(&redis);
+    // The scripts are known from here on.
+    put(&direct, &name(&direct, "/warm"), "a").await;
+    for lost in 1..=4 {
+        let at = name(&direct, &format!("/{lost}"));
+        let through = |command| {
+            let port = losing(&redis, command, lost);
+            node(&format!("url: \"redis://127.0.0.1:{port}\", {USER}, connections: 1, retries: 3"))
+        };
+        let store = through("EVALSHA");
+        let begun = store.begin(&at, claim("one")).await;
+        assert_eq!(store.health().retries, lost.min(3) as u64);
+        if lost > 3 {
+            assert_eq!(begun.unwrap_err().kind, SharedErrorKind::Io);
+            continue;
+        }
+        let Begin::Lead { ticket, .. } = begun.unwrap() else { panic!() };
+        assert_eq!(lead(&direct, &at, claim("one")).await, ticket, "all were one");
+        let store = through("EVALSHA");
+        assert_eq!(store.commit(&at, offer(ticket, "a", "one")).await.unwrap(), Committed::Kept);
+        assert_eq!(body(&through("GETRANGE"), &at).await.as_deref(), Some("a"));
+    }
+}
+
 #[tokio::test]
 async fn a_full_server_refuses_writes_and_is_read_all_the_same() {
-    let redis = Redis::with().option("maxmemory-policy", "noeviction").start();
+    let redis = Redis::with().file(&users()).option("maxmemory-policy", "noeviction").start();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = put(&store, &at, "a").await;
@@ -125,13 +182,16 @@ async fn nobody_waits_long_where_nobody_listens() {
 const LONG: Duration = Duration::from_secs(20);
 
 async fn link(redis: &Redis) -> Link {
-    let place = place(&format!("url: \"{}\"", redis.url()));
-    Links::new(&place, RedisIo::start().unwrap()).unwrap().open("larder:1:{purge}:state", LONG).await.unwrap()
+    Links::new(&place(&words(redis)), RedisIo::start().unwrap())
+        .unwrap()
+        .open("larder:1:{purge}:state", LONG)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn a_link_runs_scripts_reads_streams_and_breaks_for_good() {
-    let mut redis = Redis::start();
+    let mut redis = server();
     let link = link(&redis).await;
     let stream = "larder:1:{purge}:records";
     let add = Arc::new(Script::new("return redis.call('XADD', KEYS[1], ARGV[1], 'r', ARGV[2])"));

@@ -20,9 +20,10 @@ use larder::config::read::ReadContext;
 use larder::config::{Config, Redis as Place};
 use larder::store::redis::{RedisIo, RedisStore, Whose};
 use larder::store::{Begin, Claim, Committed, NO_TICKET, Offer, Shared, SharedErrorKind};
+use support::redis::Redis;
 
 /// The password of every test.
-const PASSWORD: &str = "a long password of the tests";
+const PASSWORD: &str = "a-long-password-of-the-tests";
 
 /// What `redis:` in a file says.
 fn place(words: &str) -> Place {
@@ -49,9 +50,30 @@ fn store(place: &Place) -> RedisStore {
     RedisStore::new(place, RedisIo::start().unwrap(), Clock::system()).unwrap()
 }
 
-/// A node that speaks to this server as users do.
-fn plain(redis: &support::redis::Redis) -> RedisStore {
-    node(&format!("url: \"{}\"", redis.url()))
+/// The shipped user, with another password, and the prefixes of the tests.
+fn users() -> String {
+    let shipped = std::fs::read_to_string("docker/redis-acl.conf").unwrap();
+    let users = shipped.replace("change-me-to-a-long-password", PASSWORD);
+    assert!(users.contains(PASSWORD) && users.contains(" ~larder:1:* "));
+    users.replace(" ~larder:1:* ", " ~larder:1:* ~shop:1:* ~shop_api:1:* ")
+}
+
+/// A server that knows the shipped user.
+fn server() -> Redis {
+    Redis::with().file(&users()).start()
+}
+
+/// The words of a node that speaks to this server as the shipped user.
+fn words(redis: &Redis) -> String {
+    format!("url: \"{}\", {USER}", redis.url())
+}
+
+/// The shipped user in words.
+const USER: &str = "username: larder, password: { env: P }";
+
+/// A node that speaks to this server as the shipped user.
+fn plain(redis: &Redis) -> RedisStore {
+    node(&words(redis))
 }
 
 fn name(store: &RedisStore, key: &str) -> String {

@@ -1,11 +1,10 @@
 //! What each operation does on one server.
 
-use super::support::redis::Redis;
 use super::*;
 
 #[tokio::test]
 async fn an_entry_is_read_as_it_was_written_and_expires_by_itself() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     assert_eq!(body(&store, &at).await, None);
@@ -14,7 +13,7 @@ async fn an_entry_is_read_as_it_was_written_and_expires_by_itself() {
     assert_eq!(store.get(&at, 1 << 20).await.unwrap().unwrap(), entry(ticket, "hello"));
     let ttl: u64 = redis.cli(&["PTTL", &at]).parse().unwrap();
     assert!((500_000..=600_000).contains(&ttl), "{ttl}");
-    assert_eq!(redis.keys(0), [at.clone()], "the lease went with the commit");
+    assert_eq!(redis.keys(0), std::slice::from_ref(&at), "the lease went with the commit");
     assert!(at.starts_with("larder:1:acme:all:{"), "{at}");
     // Until it is removed.
     let ticket = lead(&store, &at, busting("two")).await;
@@ -25,7 +24,7 @@ async fn an_entry_is_read_as_it_was_written_and_expires_by_itself() {
 
 #[tokio::test]
 async fn an_entry_that_does_not_carry_its_ticket_is_refused() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     for bytes in [entry(7, "other"), Bytes::from_static(b"short"), Bytes::new()] {
@@ -37,7 +36,7 @@ async fn an_entry_that_does_not_carry_its_ticket_is_refused() {
 
 #[tokio::test]
 async fn what_lies_in_an_entrys_place_is_an_error_and_no_panic() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     redis.cli(&["SET", &at, &"x".repeat(2_000)]);
@@ -63,7 +62,7 @@ async fn what_lies_in_an_entrys_place_is_an_error_and_no_panic() {
 
 #[tokio::test]
 async fn garbage_in_a_lease_holds_up_nobody() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let lease = format!("{at}:fill");
@@ -78,7 +77,7 @@ async fn garbage_in_a_lease_holds_up_nobody() {
 
 #[tokio::test]
 async fn one_leads_and_the_others_learn_for_how_long_and_why() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = lead(&store, &at, claim("one")).await;
@@ -102,7 +101,7 @@ async fn one_leads_and_the_others_learn_for_how_long_and_why() {
 
 #[tokio::test]
 async fn a_lease_ends_by_itself_unless_it_is_renewed() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let short = Claim { lease: Duration::from_millis(300), ..claim("one") };
@@ -128,7 +127,7 @@ async fn a_lease_ends_by_itself_unless_it_is_renewed() {
 
 #[tokio::test]
 async fn a_lease_is_taken_over_up_to_a_ticket_only() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = lead(&store, &at, claim("one")).await;
@@ -144,7 +143,7 @@ async fn a_lease_is_taken_over_up_to_a_ticket_only() {
 
 #[tokio::test]
 async fn an_entry_newer_than_the_one_seen_is_an_answer() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = put(&store, &at, "a").await;
@@ -155,7 +154,7 @@ async fn an_entry_newer_than_the_one_seen_is_an_answer() {
 
 #[tokio::test]
 async fn an_entry_is_removed_up_to_a_ticket() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = put(&store, &at, "a").await;
@@ -168,10 +167,10 @@ async fn an_entry_is_removed_up_to_a_ticket() {
 
 #[tokio::test]
 async fn clearing_a_store_leaves_everything_else_alone() {
-    let redis = Redis::start();
-    let store = node(&format!("url: \"{}\", prefix: shop", redis.url()));
-    let other = node(&format!("url: \"{}\", prefix: shop_api", redis.url()));
-    let elsewhere = node(&format!("url: \"{}/3\", prefix: shop", redis.url()));
+    let redis = server();
+    let store = node(&format!("{}, prefix: shop", words(&redis)));
+    let other = node(&format!("{}, prefix: shop_api", words(&redis)));
+    let elsewhere = node(&format!("{}, prefix: shop, database: 3", words(&redis)));
     let beside = [
         "session:1",
         "shop",
@@ -204,7 +203,7 @@ async fn clearing_a_store_leaves_everything_else_alone() {
 
 #[tokio::test]
 async fn the_servers_clock_is_told() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let before: u64 = redis.cli(&["TIME"]).lines().next().unwrap().parse().unwrap();
     let time = store.time().await.unwrap();

@@ -1,11 +1,10 @@
 //! An older fill never takes the place of a newer one, in whatever order they come to their end.
 
-use super::support::redis::Redis;
 use super::*;
 
 #[tokio::test]
 async fn an_older_fill_does_not_take_the_place_of_a_newer_one() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     let old = lead(&store, &at, claim("old")).await;
@@ -20,7 +19,7 @@ async fn an_older_fill_does_not_take_the_place_of_a_newer_one() {
 
 #[tokio::test]
 async fn the_ticket_outlives_a_lease_that_was_given_up() {
-    let redis = Redis::start();
+    let redis = server();
     let store = plain(&redis);
     let at = name(&store, "/a");
     // As if the server's clock had been ahead for a while.
@@ -57,7 +56,7 @@ struct Fill {
 /// always greater than all begun before, and never two lead by claims that wait.
 #[tokio::test]
 async fn in_two_hundred_interleavings_of_two_nodes_the_greatest_ticket_wins() {
-    let redis = Redis::start();
+    let redis = server();
     let nodes: Nodes = [Arc::new(plain(&redis)), Arc::new(plain(&redis))];
     for seed in 1..=200_u64 {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -2,7 +2,7 @@
 
 use larder::store::redis::{Links, Script};
 
-use super::support::redis::{Certificates, Cluster, Redis, Sentinels};
+use super::support::redis::{Certificates, Cluster, Sentinels};
 use super::support::wait;
 use super::*;
 
@@ -30,27 +30,10 @@ async fn tls_speaks_only_with_a_server_whose_certificate_is_trusted() {
     assert!(node(&format!("url: \"redis://127.0.0.1:{}\"", redis.port())).get(&at, 100).await.is_err());
 }
 
-/// The shipped file, with another password, and a default user that may do nothing.
-fn users() -> String {
-    let shipped = std::fs::read_to_string("docker/redis-acl.conf").unwrap();
-    let user = shipped.lines().find(|line| line.starts_with("user ")).unwrap();
-    let password = PASSWORD.replace(' ', "-");
-    format!(
-        "user default on nopass ~* &* +@all\n{}\n",
-        user.replace("change-me-to-a-long-password", &password)
-    )
-}
-
 #[tokio::test]
 async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
-    let redis = Redis::with().acl(&users()).start();
-    let text = format!("url: \"{}\", username: larder, password: {{ env: P }}, timeout: 20s", redis.url());
-    let with = |words: &str| {
-        let mut place = place(words);
-        place.password = larder::config::Password::new(&PASSWORD.replace(' ', "-"));
-        place
-    };
-    let store = store(&with(&text));
+    let redis = server();
+    let store = plain(&redis);
     let at = name(&store, "/a");
     let ticket = put(&store, &at, "a").await;
     assert_eq!(body(&store, &at).await.as_deref(), Some("a"));
@@ -61,7 +44,7 @@ async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
     assert!(store.time().await.is_ok());
     assert_eq!(store.clear().await.unwrap(), 1);
     // What the log does.
-    let links = Links::new(&with(&text), RedisIo::start().unwrap()).unwrap();
+    let links = Links::new(&place(&words(&redis)), RedisIo::start().unwrap()).unwrap();
     let long = Duration::from_secs(20);
     let link = links.open("larder:1:{purge}:state", long).await.unwrap();
     let keys: Vec<String> = ["state", "records", "nodes", "ids", "idtimes"]
@@ -90,8 +73,9 @@ async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
     assert!(link.script(&flush, &[], &[], long).await.is_err());
     assert_eq!(redis.cli(&["GET", "session:1"]), "theirs");
     // Another password.
-    let wrong = super::store(&place(&text));
-    assert_eq!(kind(wrong.get(&at, 100)).await, SharedErrorKind::Auth);
+    let mut wrong = place(&words(&redis));
+    wrong.password = larder::config::Password::new("another");
+    assert_eq!(kind(super::store(&wrong).get(&at, 100)).await, SharedErrorKind::Auth);
 }
 
 #[tokio::test]
@@ -100,14 +84,16 @@ async fn a_password_of_the_default_user_is_sent_and_a_missing_one_is_an_error() 
     let right = node(&format!("url: \"{}\", password: {{ env: P }}", redis.url()));
     let at = name(&right, "/a");
     put(&right, &at, "a").await;
-    assert_eq!(kind(plain(&redis).get(&at, 100)).await, SharedErrorKind::Auth);
+    let none = node(&format!("url: \"{}\"", redis.url()));
+    assert_eq!(kind(none.get(&at, 100)).await, SharedErrorKind::Auth);
 }
 
 #[tokio::test]
 async fn after_a_failover_the_new_primary_is_written_to() {
-    let mut sentinels = Sentinels::start(1);
+    let mut sentinels = Sentinels::start(1, || Redis::with().file(&users()));
     let nodes: Vec<String> = sentinels.nodes().iter().map(|node| format!("\"{node}\"")).collect();
-    let words = format!("sentinel: {{ nodes: [{}], service: {} }}", nodes.join(", "), Sentinels::SERVICE);
+    let words =
+        format!("sentinel: {{ nodes: [{}], service: {} }}, {USER}", nodes.join(", "), Sentinels::SERVICE);
     let store = node(&words);
     let at = name(&store, "/a");
     put(&store, &at, "before").await;
@@ -136,9 +122,47 @@ async fn after_a_failover_the_new_primary_is_written_to() {
     assert_eq!(body(&store, &at).await.as_deref(), Some("after"));
 }
 
+/// Answers as a Sentinel that is behind: the primary is whoever listens on `port`.
+fn sentinel_behind(port: u16) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 1_000];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    let port = port.to_string();
+                    let answer = match String::from_utf8_lossy(&bytes[..count]).contains("SENTINEL") {
+                        true => format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len()),
+                        false => "+OK\r\n".to_owned(),
+                    };
+                    if stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn a_replica_that_a_sentinel_still_takes_for_the_primary_is_not_read() {
+    let replica = Redis::with().file(&users()).option("replicaof", "127.0.0.1 1").start();
+    let sentinel = sentinel_behind(replica.port());
+    let store = node(&format!(
+        "sentinel: {{ nodes: \"127.0.0.1:{sentinel}\", service: larder }}, {USER}, retries: 0"
+    ));
+    let error = store.get(&name(&store, "/a"), 100).await.unwrap_err();
+    assert_eq!(error.kind, SharedErrorKind::ReadOnly, "{error}");
+    // The same server alone is read: it is Sentinel that promises more.
+    assert_eq!(body(&plain(&replica), &name(&store, "/a")).await, None);
+}
+
 #[tokio::test]
 async fn a_service_that_no_sentinel_knows_is_an_error_that_says_so() {
-    let sentinels = Sentinels::start(0);
+    let sentinels = Sentinels::start(0, Redis::with);
     let words = format!("sentinel: {{ nodes: \"{}\", service: nobody }}", sentinels.nodes()[0]);
     let store = node(&words);
     let error = store.get(&name(&store, "/a"), 100).await.unwrap_err();
@@ -147,9 +171,9 @@ async fn a_service_that_no_sentinel_knows_is_an_error_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cluster_slots_may_move_while_entries_are_written_and_read() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(|| Redis::with().file(&users()));
     let urls: Vec<String> = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect();
-    let words = format!("cluster: [{}]", urls.join(", "));
+    let words = format!("cluster: [{}], {USER}", urls.join(", "));
     let store = node(&words);
     let at = name(&store, "/moving");
     for n in 0..30 {
@@ -159,6 +183,7 @@ async fn in_a_cluster_slots_may_move_while_entries_are_written_and_read() {
     let moving = cluster.begin_move(&at);
     // Half moved: what is there is found, and what is not there is made at the new owner.
     assert_eq!(body(&store, &at).await.as_deref(), Some("0"));
+    assert_eq!(store.get(&format!("{at}:fill"), 100).await.unwrap(), None, "asked of the new owner");
     let traffic = async {
         for n in 1..=20 {
             let text = n.to_string();

@@ -69,6 +69,8 @@ impl Certificates {
     pub fn new() -> Self {
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        // Another name than the server's: issued by its own name, a certificate counts as its own issuer.
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let ca = params.self_signed(&ca_key).unwrap();
         let issuer = rcgen::Issuer::from_params(&params, &ca_key);
@@ -83,7 +85,7 @@ impl Certificates {
 #[derive(Default)]
 pub struct Setup {
     args: Vec<String>,
-    acl: Option<String>,
+    file: Option<String>,
     tls: bool,
     password: Option<String>,
 }
@@ -101,9 +103,9 @@ impl Setup {
         self.option("requirepass", password)
     }
 
-    /// A file of users, as `ACL SAVE` writes it. The default user stays as it is unless the file names it.
-    pub fn acl(mut self, users: &str) -> Self {
-        self.acl = Some(users.to_owned());
+    /// What its file of configuration says; options come on top of it.
+    pub fn file(mut self, text: &str) -> Self {
+        self.file = Some(text.to_owned());
         self
     }
 
@@ -136,9 +138,9 @@ impl Setup {
             }
         };
         args.extend(options.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]));
-        if let Some(acl) = &self.acl {
-            std::fs::write(folder.path().join("users.acl"), acl).unwrap();
-            args.extend(["--aclfile".to_owned(), "users.acl".to_owned()]);
+        if let Some(text) = &self.file {
+            std::fs::write(folder.path().join("redis.conf"), text).unwrap();
+            args.insert(0, "redis.conf".to_owned());
         }
         for (name, value) in [("bind", "127.0.0.1"), ("save", ""), ("appendonly", "no")] {
             args.extend([format!("--{name}"), value.to_owned()]);
@@ -281,13 +283,13 @@ impl Sentinels {
     /// The name of the service.
     pub const SERVICE: &'static str = "larder";
 
-    /// Starts all, and returns once the Sentinels know each other and the replicas.
-    pub fn start(replicas: usize) -> Self {
-        let primary = Redis::start();
+    /// Starts all, with servers like this one, and returns once the Sentinels know each other and the replicas.
+    pub fn start(replicas: usize, like: impl Fn() -> Setup) -> Self {
+        let primary = like().start();
         let port = primary.port().to_string();
         let mut servers = vec![primary];
         for _ in 0..replicas {
-            servers.push(Redis::with().option("replicaof", format!("127.0.0.1 {port}")).start());
+            servers.push(like().option("replicaof", format!("127.0.0.1 {port}")).start());
         }
         let mut this = Self { sentinels: Vec::new(), servers, _folders: Vec::new() };
         for _ in 0..3 {
@@ -369,10 +371,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it, and returns once all slots are served.
-    pub fn start() -> Self {
-        let node =
-            || Redis::with().option("cluster-enabled", "yes").option("cluster-node-timeout", "2000").start();
+    /// Starts it with nodes like this one, and returns once all slots are served.
+    pub fn start(like: impl Fn() -> Setup) -> Self {
+        let node = || like().option("cluster-enabled", "yes").option("cluster-node-timeout", "2000").start();
         let nodes: Vec<Redis> = (0..3).map(|_| node()).collect();
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]);

@@ -181,7 +181,7 @@ impl<'a> Lines<'a> {
 /// Where scalars stand under a key that speaks of secrets, except the names of `{ env: … }` and `{ file: … }`.
 fn find_secrets(node: &Node, secret: bool, found: &mut Vec<(Pos, Pos)>) {
     match &node.kind {
-        Kind::Scalar { text, .. } if secret || text.contains("-----BEGIN") => {
+        Kind::Scalar { text, .. } if secret || text.contains("-----BEGIN") || bare_userinfo(text) => {
             found.push((node.pos, node.end))
         }
         Kind::List(items) => {
@@ -197,6 +197,11 @@ fn find_secrets(node: &Node, secret: bool, found: &mut Vec<(Pos, Pos)>) {
         }
         _ => {}
     }
+}
+
+/// Whether a text looks like `user:password@host:port`.
+fn bare_userinfo(text: &str) -> bool {
+    !text.contains("://") && text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Whether a text can be the name of a variable or of a file, rather than a secret itself.

@@ -2,7 +2,8 @@
 //!
 //! A primary is asked for anew at each connection, and must say itself that it is one (ROLE): a Sentinel may be behind.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,12 +30,28 @@ const CONNECT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) enum Connection {
     /// To one server.
-    One(MultiplexedConnection),
+    One(One),
     /// To all nodes of a Cluster.
     Cluster(ClusterConnection),
 }
 
+/// A connection to one server, and whether it is over: it was cut, or the server is the primary no more.
+#[derive(Clone)]
+pub(super) struct One {
+    wire: MultiplexedConnection,
+    cut: Arc<AtomicBool>,
+    left: Arc<AtomicBool>,
+}
+
 impl Connection {
+    /// Whether it is over, as far as is known. A Cluster's nodes are connected to anew by the client itself.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::One(one) => one.cut.load(Ordering::Acquire) || one.left.load(Ordering::Acquire),
+            Self::Cluster(_) => false,
+        }
+    }
+
     /// Sends a command and waits for its reply. `route` is for a Cluster, where the key does not say which node.
     pub(super) async fn send(
         &mut self,
@@ -42,7 +59,7 @@ impl Connection {
         route: Option<&RoutingInfo>,
     ) -> Result<Value, SharedError> {
         let reply: redis::RedisResult<redis::Value> = match (self, route) {
-            (Self::One(connection), _) => cmd.query_async(connection).await,
+            (Self::One(one), _) => cmd.query_async(&mut one.wire).await,
             (Self::Cluster(connection), None) => cmd.query_async(connection).await,
             (Self::Cluster(connection), Some(route)) => {
                 connection.route_command(cmd.clone(), route.clone()).await
@@ -61,7 +78,7 @@ impl Connection {
         let sent: redis::RedisResult<redis::Value> = {
             let cmd = call("EVALSHA", script.sha(), keys, args);
             match self {
-                Self::One(connection) => cmd.query_async(connection).await,
+                Self::One(one) => cmd.query_async(&mut one.wire).await,
                 Self::Cluster(connection) => cmd.query_async(connection).await,
             }
         };
@@ -90,12 +107,21 @@ fn call(how: &str, script: &str, keys: &[String], args: &[Bytes]) -> Cmd {
 pub(super) struct Target {
     config: Redis,
     tls: Option<Tls>,
+    primary: Mutex<Primary>,
+}
+
+/// The primary that Sentinels named last, and what connections to it look at to know that it was left.
+#[derive(Default)]
+struct Primary {
+    server: Option<RedisServer>,
+    left: Arc<AtomicBool>,
 }
 
 impl Target {
     /// As configured.
     pub(super) fn new(config: &Redis) -> Result<Self, SharedError> {
-        Ok(Self { config: config.clone(), tls: config.tls.as_ref().map(tls::Tls::new).transpose()? })
+        let tls = config.tls.as_ref().map(Tls::new).transpose()?;
+        Ok(Self { config: config.clone(), tls, primary: Mutex::default() })
     }
 
     pub(super) fn config(&self) -> &Redis {
@@ -125,19 +151,30 @@ impl Target {
         connection.map(Connection::One)
     }
 
-    async fn primary(&self) -> Result<MultiplexedConnection, SharedError> {
+    async fn primary(&self) -> Result<One, SharedError> {
         match &self.config.servers {
             Servers::Sentinel { nodes, service, username, password } => {
                 let at_sentinel = login(username.as_deref(), password.as_ref(), 0);
                 let server = self.ask_sentinels(nodes, service, &at_sentinel).await?;
-                let connection = self.redis(&server).await?;
-                is_primary(connection).await
+                let connection = is_primary(self.redis(&server).await?).await?;
+                Ok(One { left: self.is_now(server), ..connection })
             }
             Servers::One(server) => self.redis(server).await,
             Servers::Cluster(_) => {
                 Err(SharedError::new(SharedErrorKind::Refused, "a Cluster has no one primary"))
             }
         }
+    }
+
+    /// The primary is this server now: connections to another one are over, so that none of them reads or writes there in the
+    /// moments before it knows itself that it is no primary any more.
+    fn is_now(&self, server: RedisServer) -> Arc<AtomicBool> {
+        let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
+        if primary.server.as_ref() != Some(&server) {
+            primary.left.store(true, Ordering::Release);
+            *primary = Primary { server: Some(server), left: Arc::default() };
+        }
+        Arc::clone(&primary.left)
     }
 
     /// The primary by the first Sentinel that knows it.
@@ -166,7 +203,7 @@ impl Target {
     }
 
     /// The node of a Cluster that serves the slot of `key`.
-    async fn owner(&self, nodes: &[RedisServer], key: &str) -> Result<MultiplexedConnection, SharedError> {
+    async fn owner(&self, nodes: &[RedisServer], key: &str) -> Result<One, SharedError> {
         let mut last = SharedError::new(SharedErrorKind::ClusterDown, "no node serves the slot");
         for node in nodes {
             match self.owner_by(node, key).await {
@@ -177,7 +214,7 @@ impl Target {
         Err(last)
     }
 
-    async fn owner_by(&self, node: &RedisServer, key: &str) -> Result<MultiplexedConnection, SharedError> {
+    async fn owner_by(&self, node: &RedisServer, key: &str) -> Result<One, SharedError> {
         let connection = self.redis(node).await?;
         let mut asked = Connection::One(connection.clone());
         let slot = asked.send(cmd("CLUSTER").arg("KEYSLOT").arg(key), None).await?.int()?;
@@ -198,15 +235,11 @@ impl Target {
         login(self.config.username.as_deref(), self.config.password.as_ref(), self.config.database)
     }
 
-    async fn redis(&self, server: &RedisServer) -> Result<MultiplexedConnection, SharedError> {
+    async fn redis(&self, server: &RedisServer) -> Result<One, SharedError> {
         self.server(server, &self.login()).await
     }
 
-    async fn server(
-        &self,
-        server: &RedisServer,
-        login: &RedisConnectionInfo,
-    ) -> Result<MultiplexedConnection, SharedError> {
+    async fn server(&self, server: &RedisServer, login: &RedisConnectionInfo) -> Result<One, SharedError> {
         let stream = TcpStream::connect((server.host.as_str(), server.port)).await;
         let io = |error: std::io::Error| SharedError::new(SharedErrorKind::Io, format!("{server}: {error}"));
         let stream = stream.map_err(io)?;
@@ -265,7 +298,7 @@ fn login(username: Option<&str>, password: Option<&Password>, database: u8) -> R
 }
 
 /// Logs in over a stream, names the connection, and drives it in a task of its own.
-async fn speak<S>(login: &RedisConnectionInfo, stream: S) -> Result<MultiplexedConnection, SharedError>
+async fn speak<S>(login: &RedisConnectionInfo, stream: S) -> Result<One, SharedError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -273,10 +306,15 @@ where
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let made = MultiplexedConnection::new_with_config(login, stream, config).await;
     let (connection, driver) = made.map_err(|error| failed(&error))?;
-    tokio::spawn(driver);
-    let mut named = Connection::One(connection.clone());
+    let one = One { wire: connection, cut: Arc::default(), left: Arc::default() };
+    let cut = Arc::clone(&one.cut);
+    tokio::spawn(async move {
+        driver.await;
+        cut.store(true, Ordering::Release);
+    });
+    let mut named = Connection::One(one.clone());
     named.send(cmd("CLIENT").arg("SETNAME").arg("larder"), None).await?;
-    Ok(connection)
+    Ok(one)
 }
 
 /// Host and port that a Sentinel gave.
@@ -289,7 +327,7 @@ fn address(reply: &Value, service: &str) -> Result<RedisServer, SharedError> {
     Ok(RedisServer { host: reply.at(0)?.text()?.to_owned(), port })
 }
 
-async fn is_primary(connection: MultiplexedConnection) -> Result<MultiplexedConnection, SharedError> {
+async fn is_primary(connection: One) -> Result<One, SharedError> {
     let role = Connection::One(connection.clone()).send(&cmd("ROLE"), None).await?;
     match role.at(0)?.text()? {
         "master" => Ok(connection),

@@ -65,7 +65,7 @@ pub struct Record {
 impl Link {
     /// Whether everything asked of it from now on fails.
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
+        self.broken.load(Ordering::Acquire) || self.connection.has_ended()
     }
 
     /// Runs a script over keys of one slot. It is sent when this is first polled, so a moment before that is one before the sending.

@@ -129,7 +129,7 @@ impl Shared for RedisStore {
             let error = SharedError::new(SharedErrorKind::Refused, "the entry does not carry its ticket");
             return Box::pin(std::future::ready(Err(error)));
         }
-        let stay = offer.stay.map_or_else(|| Bytes::from_static(b"0"), |stay| millis(stay));
+        let stay = offer.stay.map_or_else(|| Bytes::from_static(b"0"), millis);
         let deadline = self.timeout_of(offer.bytes.len());
         let keys = vec![name.to_owned(), names::fill(name)];
         let args = vec![offer.ticket.to_string().into(), stay, offer.bytes, offer.token.into()];

@@ -71,7 +71,10 @@ impl Pool {
 
     /// How many are up.
     pub(super) fn up(&self) -> usize {
-        self.places.iter().filter(|place| matches!(&*place.state.borrow(), State::Up(_))).count()
+        self.places
+            .iter()
+            .filter(|place| matches!(&*place.state.borrow(), State::Up(live) if !live.connection.has_ended()))
+            .count()
     }
 }
 
@@ -79,7 +82,11 @@ impl Place {
     async fn live(self: &Arc<Self>) -> Result<Live, SharedError> {
         let mut watching = self.state.subscribe();
         let begin = self.state.send_if_modified(|state| {
-            let idle = matches!(state, State::Down | State::Failed(_));
+            let idle = match state {
+                State::Down | State::Failed(_) => true,
+                State::Up(live) => live.connection.has_ended(),
+                State::Connecting => false,
+            };
             if idle {
                 *state = State::Connecting;
             }
