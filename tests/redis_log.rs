@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use larder::config::read::ReadContext;
@@ -91,7 +90,6 @@ async fn another_record_at_the_cursor_is_noticed_and_the_log_is_renounced() {
     assert_eq!(read(&log, &begun.standing, 2, "r2").await, Heard::Anew);
     let other = log.start("n1", Some(begun.standing.incarnation), 2, LEASE).await.unwrap();
     assert_ne!(other.standing.incarnation, begun.standing.incarnation);
-    assert!(other.standing.born > begun.standing.born || other.standing.born >= begun.standing.now);
     assert_eq!(log.leases().await.unwrap().1[0].cursor, 0, "of another log it has applied nothing");
     // Who heard of it late does not renounce it once more.
     log.renounce(begun.standing.incarnation).await.unwrap();
@@ -170,12 +168,11 @@ async fn a_restart_with_everything_it_had_makes_another_incarnation_too() {
     let again = begin(&log).await;
     assert_ne!(again.incarnation, first.incarnation, "what was confirmed after the last snapshot is lost");
     assert_eq!(again.seq, 2);
-    assert!(again.born > first.born);
 }
 
 #[tokio::test]
 async fn where_replicas_exist_nothing_counts_that_none_of_them_confirmed() {
-    let mut sentinels = Sentinels::start(1);
+    let sentinels = Sentinels::start(1, Redis::with);
     let nodes = sentinels.nodes();
     let place = format!("sentinel: {{ nodes: [{}], service: larder }}", quoted(&nodes));
     let log = log(&place.replace("service: larder", &format!("service: {}", Sentinels::SERVICE)), "");
@@ -201,7 +198,7 @@ fn quoted(nodes: &[String]) -> String {
 
 #[tokio::test]
 async fn in_a_cluster_the_whole_log_lies_in_one_slot() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(Redis::with);
     let log = log(&format!("cluster: [{}]", quoted(&cluster.urls())), "");
     let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
     fill(&log, 1, 3).await;
@@ -216,5 +213,4 @@ async fn a_purge_that_is_too_large_for_the_log_is_refused() {
     let Err(Away(why)) = log.append("huge", &vec![b'x'; 5 << 20]).await else { panic!("taken") };
     assert!(why.contains("name fewer things"), "{why}");
     assert_eq!(log.leases().await.unwrap().0.seq, 0);
-    let _ = Arc::new(log);
 }

@@ -175,7 +175,7 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
                 let handling = if slow % 2 == 0 { Handling::Insist } else { Handling::Report };
                 tasks.spawn(async move { node.write(tag, handling, &world, &clock).await });
             }
-            _ => trouble(&mut shared.lock().unwrap(), &node.name, slow % 7, step, &clock),
+            _ => trouble(&mut shared.lock().unwrap(), &node.name, slow % 7, step),
         }
         sleep(Duration::from_millis(pause)).await;
     }
@@ -210,7 +210,7 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
     (broken, counts)
 }
 
-fn trouble(shared: &mut Shared, node: &str, what: u64, step: u64, clock: &Clock) {
+fn trouble(shared: &mut Shared, node: &str, what: u64, step: u64) {
     match what {
         0 => shared.down = !shared.down,
         1 => drop(shared.cut.insert(node.to_owned())),
@@ -218,9 +218,10 @@ fn trouble(shared: &mut Shared, node: &str, what: u64, step: u64, clock: &Clock)
             shared.cut.clear();
             shared.down = false;
         }
-        4 if step % 5 == 0 => shared.flush(clock),
+        4 if step % 5 == 1 => shared.ahead += 700,
+        4 if step % 5 == 0 => shared.flush(),
         5 => shared.copy_to_replica(),
-        6 if step % 3 == 0 => shared.fail_over(clock),
+        6 if step % 3 == 0 => shared.fail_over(),
         _ => {}
     }
 }
@@ -252,7 +253,7 @@ fn whatever_becomes_of_the_log_nobody_reads_less_than_was_promised() {
 
 #[test]
 fn a_rule_that_the_server_leaves_out_is_missed() {
-    for without in [Without::RecordId, Without::Incarnation, Without::Birth, Without::Leases] {
+    for without in [Without::RecordId, Without::Incarnation] {
         let found =
             (0..400).find(|seed| simulate(*seed, without).0.iter().any(|what| what.contains("was promised")));
         println!("{without:?}: seed {found:?}");

@@ -17,17 +17,12 @@ pub(crate) enum Without {
     Incarnation,
     /// Nor that; and the record at the cursor is not compared.
     RecordId,
-    /// Acknowledgements do not wait after the birth of an incarnation.
-    Birth,
-    /// Leases end at once.
-    Leases,
 }
 
 #[derive(Clone)]
 pub(crate) struct State {
     id: u8,
     life: u8,
-    born: u64,
     seq: u64,
     floor: Cursor,
     lines: Vec<Line>,
@@ -44,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) keep: usize,
     next_id: u8,
     rng: u64,
+    /// How far its clock was set forward, in ms.
+    pub(crate) ahead: u64,
     /// Of a hundred answers so many are lost after the work was done.
     pub(crate) lossy: u64,
 }
@@ -68,7 +65,6 @@ pub(crate) fn empty(seed: u64, without: Without) -> Shared {
     let state = State {
         id: 0,
         life: 0,
-        born: 0,
         seq: 0,
         floor: Cursor::default(),
         lines: Vec::new(),
@@ -83,13 +79,15 @@ pub(crate) fn empty(seed: u64, without: Without) -> Shared {
         keep: 12,
         next_id: 1,
         rng: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        ahead: 0,
         lossy: 0,
     }
 }
 
 impl Shared {
-    fn now(clock: &Clock) -> u64 {
-        u64::try_from(clock.now().wall.as_millis()).unwrap()
+    /// The server's clock, which may be set.
+    fn now(&self, clock: &Clock) -> u64 {
+        u64::try_from(clock.now().wall.as_millis()).unwrap() + self.ahead
     }
 
     pub(crate) fn copy_to_replica(&mut self) {
@@ -97,52 +95,43 @@ impl Shared {
     }
 
     /// The server starts anew, with nothing.
-    pub(crate) fn flush(&mut self, clock: &Clock) {
+    pub(crate) fn flush(&mut self) {
         self.state = State { lines: Vec::new(), leases: BTreeMap::new(), ..self.state.clone() };
         self.state.seq = 0;
         self.state.floor = Cursor::default();
         if !matches!(self.without, Without::Incarnation | Without::RecordId) {
-            self.another(clock);
+            self.another();
         }
     }
 
     /// The replica takes over. What it had not heard of is lost, though it was confirmed.
-    pub(crate) fn fail_over(&mut self, clock: &Clock) {
-        let (id, life, born) = (self.state.id, self.state.life, self.state.born);
+    pub(crate) fn fail_over(&mut self) {
+        let (id, life) = (self.state.id, self.state.life);
         self.state = self.replica.clone();
-        (self.state.id, self.state.life, self.state.born) = (id, life, born);
+        (self.state.id, self.state.life) = (id, life);
         if !matches!(self.without, Without::Incarnation | Without::RecordId) {
             self.state.life += 1;
-            self.state.born = Self::now(clock);
         }
     }
 
-    fn another(&mut self, clock: &Clock) {
+    fn another(&mut self) {
         self.state.id = self.next_id;
         self.next_id += 1;
-        self.state.born = Self::now(clock);
     }
 
     fn standing(&self, clock: &Clock) -> Standing {
         let mut incarnation = Incarnation::default();
         (incarnation[0], incarnation[1]) = (self.state.id, self.state.life);
-        Standing {
-            incarnation,
-            born: if self.without == Without::Birth { 0 } else { self.state.born },
-            now: Self::now(clock),
-            seq: self.state.seq,
-            floor: self.state.floor.seq,
-        }
+        Standing { incarnation, now: self.now(clock), seq: self.state.seq, floor: self.state.floor.seq }
     }
 
     fn lease(&mut self, node: &str, cursor: u64, lease: Duration, clock: &Clock) {
-        let lease = if self.without == Without::Leases { Duration::ZERO } else { lease };
-        let until = Self::now(clock) + u64::try_from(lease.as_millis()).unwrap();
+        let until = self.now(clock) + u64::try_from(lease.as_millis()).unwrap();
         self.state.leases.insert(node.to_owned(), (cursor, until));
     }
 
     fn trim(&mut self, clock: &Clock) {
-        let now = Self::now(clock);
+        let now = self.now(clock);
         let mut to = self.state.seq.saturating_sub(self.keep as u64);
         let live = self.state.leases.values().filter(|(_, until)| *until > now);
         to = to.min(live.map(|(cursor, _)| *cursor).min().unwrap_or(to));
@@ -262,7 +251,7 @@ impl Server for Way {
     fn renounce(&self, incarnation: Incarnation) -> Later<'_, Result<(), Away>> {
         self.call(move |shared| {
             if shared.standing(&self.clock).incarnation == incarnation {
-                shared.another(&self.clock);
+                shared.another();
             }
         })
     }
@@ -270,7 +259,7 @@ impl Server for Way {
     fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>> {
         self.call(move |shared| {
             shared.state.seq += 1;
-            let (seq, time) = (shared.state.seq, Shared::now(&self.clock));
+            let (seq, time) = (shared.state.seq, shared.now(&self.clock));
             shared.state.lines.push(Line { seq, id: id.to_owned(), time, purge: purge.to_vec() });
             shared.trim(&self.clock);
             Appended { standing: shared.standing(&self.clock), first: seq }
@@ -289,6 +278,8 @@ impl Server for Way {
     }
 
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>> {
-        self.call(move |shared| drop(shared.state.leases.remove(node)))
+        self.call(move |shared| {
+            shared.state.leases.remove(node);
+        })
     }
 }

@@ -19,9 +19,7 @@ pub struct Away(pub String);
 pub struct Standing {
     /// The random id, and the lives of the server that has it: a restart, a failover and a flush each make another.
     pub incarnation: Incarnation,
-    /// When this incarnation was first met, by the server's clock, in milliseconds since the Unix epoch.
-    pub born: u64,
-    /// The server's clock, as `born`.
+    /// The server's clock, in milliseconds since the Unix epoch.
     pub now: u64,
     /// The number of the last record.
     pub seq: u64,
@@ -85,7 +83,7 @@ pub struct Lease {
     pub node: String,
     /// What it has applied.
     pub cursor: u64,
-    /// When it ends, by the server's clock, in milliseconds since the Unix epoch.
+    /// When it ends, by the server's clock, in milliseconds since the Unix epoch: another moment after each renewal.
     pub until: u64,
 }
 

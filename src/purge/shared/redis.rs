@@ -126,7 +126,7 @@ impl RedisLog {
         let replicas = u32::try_from(reply.at(6)?.whole()?).unwrap_or(u32::MAX);
         self.saw_replicas.fetch_max(replicas, Ordering::SeqCst);
         let number = |at| reply.at(at).and_then(Value::whole);
-        Ok(Standing { incarnation, born: number(2)?, now: number(3)?, seq: number(4)?, floor: number(5)? })
+        Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
     }
 
     /// The names of an incarnation: nothing where another one was met since.

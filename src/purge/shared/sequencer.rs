@@ -1,8 +1,8 @@
 //! Purges on their way into the log: handed over, and acknowledged once all who have to have applied them.
 //!
 //! Invariants: nothing is acknowledged that the log did not confirm; `wait: all` waits for every node until it has applied
-//! the record or its lease has ended, and for one lease after an incarnation began, because nodes may still believe in the
-//! one before; what has happened whether or not the log hears of it is handed over until it is there.
+//! the record or did not renew its lease for as long as that lasts, and for one lease after an incarnation was first met,
+//! because nodes may still believe in the one before; what has happened whether or not the log hears of it is handed over until it is there.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,7 +157,6 @@ impl<S: Server> Sequencer<S> {
 
     /// Waits until every node that serves what is stored has applied the record.
     async fn everywhere(&self, appended: &Appended) -> Result<Nodes, Away> {
-        let lease = u64::try_from(self.times.lease().as_millis()).unwrap_or(u64::MAX);
         let mut pause = Duration::from_millis(1);
         loop {
             let nodes = {
@@ -167,7 +166,7 @@ impl<S: Server> Sequencer<S> {
                     let (standing, leases) = self.server.leases().await?;
                     *seen = Some(Seen::after(seen.take(), now, standing, leases));
                 }
-                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended, lease))?
+                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended))?
             };
             if let Some(nodes) = nodes {
                 return Ok(nodes);
@@ -178,21 +177,22 @@ impl<S: Server> Sequencer<S> {
     }
 
     /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
-    fn who(&self, seen: &Seen, appended: &Appended, lease: u64) -> Result<Option<Nodes>, Away> {
+    fn who(&self, seen: &Seen, appended: &Appended) -> Result<Option<Nodes>, Away> {
         let Seen { at, standing, leases, since } = seen;
         if standing.incarnation != appended.standing.incarnation {
             return Err(Away("the log was lost".to_owned()));
         }
-        // Both by the server's clock, which may be set, and by this node's, which did not see all of it.
+        // By this node's clock: the server's may be set. Until an incarnation is known for so long, nodes may still believe in
+        // the one before; a lease that did not change for so long was not renewed, and its node has no proof any more.
         let long_ago = |since: Duration| *at >= since.saturating_add(self.times.lease());
-        if standing.now < standing.born.saturating_add(lease) || !long_ago(*since) {
+        if !long_ago(*since) {
             return Ok(None);
         }
         let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
         for Watched { lease: other, since } in leases.iter().filter(|other| other.lease.node != self.node) {
             if other.cursor >= appended.standing.seq {
                 nodes.applied.push(other.node.clone());
-            } else if other.until <= standing.now && long_ago(*since) {
+            } else if long_ago(*since) {
                 nodes.gone.push(other.node.clone());
             } else {
                 return Ok(None);
