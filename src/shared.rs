@@ -48,7 +48,7 @@ fn level(config: &SharedLevel, io: &Arc<RedisIo>, clock: &Clock) -> Result<Level
         .compress
         .map(|above| Compress { above: usize::try_from(above).unwrap_or(usize::MAX), ..Compress::default() });
     let short = || "a key of `encrypt` is shorter than 32 bytes".to_owned();
-    let key = |secret: &crate::config::Secret| SealKey::new(secret.expose().as_ref()).ok_or_else(short);
+    let key = |secret: &crate::config::Secret| SealKey::new(secret.expose()).ok_or_else(short);
     let keys = config.encrypt.iter().map(key).collect::<Result<Vec<_>, _>>()?;
     let seal = Seal::new(Level::max_raw(config.max_object), compress, keys).map_err(|_| {
         "two keys of `encrypt` have the same short name: make another with `openssl rand -hex 32`".to_owned()

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use larder::cache::Cache;
-use larder::purge::{Fence, Handling, Limits, Purge, Receipt, SharedLog, Underway, Unlogged};
+use larder::purge::{Fence, Handling, Limits, Nodes, Purge, Receipt, SharedLog, Underway, Unlogged};
 use tokio::sync::oneshot;
 
+use crate::support::events::signed;
 use crate::support::wait::until;
 use crate::support::{Gate, InProcess, Origin, Reply};
 
@@ -21,6 +22,7 @@ routes:
   - { name: trusting, path: "/serve", tier: kept, share: public, on_partition: serve }
   - { name: passing, path: "/bypass", tier: kept, share: public, on_partition: bypass }
   - { name: pages, path: "/{*rest}", tier: kept, share: public }
+webhooks: [{ name: shop, secret: { env: TOKEN } }]
 admin: { listen: "127.0.0.1:0", tokens: [{ name: ops, role: admin, secret: { env: TOKEN } }] }
 "#;
 const TOKEN: &str = "a token of at least sixteen bytes";
@@ -42,6 +44,14 @@ impl SharedLog for Held {
 impl Held {
     async fn asked(&self) {
         until("a purge is handed over", || !self.0.lock().unwrap().is_empty()).await;
+    }
+
+    /// Acknowledges all: one node has applied them, one is gone.
+    fn acknowledge_all(&self) {
+        for (id, _, answer) in std::mem::take(&mut *self.0.lock().unwrap()) {
+            let nodes = Some(Nodes { applied: vec!["here-1".into()], gone: vec!["there-2".into()] });
+            answer.send(Ok(Receipt { id, seq: 7, time: Duration::from_secs(NOON), nodes })).unwrap();
+        }
     }
 
     fn refuse_all(&self) -> Vec<(String, Handling)> {
@@ -198,4 +208,26 @@ async fn a_purge_that_cannot_be_logged_is_503_with_an_id_to_ask_again_with() {
     log.asked().await;
     assert_eq!(log.refuse_all()[0].0, id);
     asking.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_receipt_names_the_nodes_that_obey_and_those_that_are_gone() {
+    let origin = counting();
+    let (larder, _, log) = start(&origin).await;
+    let purge = larder.method("PURGE", "/page").header("authorization", format!("Bearer {TOKEN}"));
+    let event = signed(
+        larder.post("/.larder/webhooks/shop"),
+        TOKEN.as_bytes(),
+        "event-1",
+        NOON,
+        r#"{"tenant": "acme", "tags": ["stock"]}"#,
+    );
+    for call in [purge, event] {
+        let asking = tokio::spawn(call.send());
+        log.asked().await;
+        log.acknowledge_all();
+        let receipt: serde_json::Value = asking.await.unwrap().json();
+        let nodes = serde_json::json!({ "applied": ["here-1"], "gone": ["there-2"] });
+        assert_eq!((&receipt["nodes"], &receipt["seq"]), (&nodes, &7.into()), "{receipt}");
+    }
 }

@@ -206,6 +206,7 @@ fn told(signed: &Signed, event: &Event, done: Option<&Receipt>, missed: Option<&
         "time": done.map(|done| done.time.as_secs_f64()),
         "covered": if done.is_some() { json!("not counted") } else { json!(0) },
     });
+    super::receipts::add_nodes(&mut told, done.map(std::slice::from_ref).unwrap_or_default());
     if done.is_none() {
         told["note"] = json!("the event matched nothing that could be cached");
     }

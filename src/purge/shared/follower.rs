@@ -24,6 +24,8 @@ pub struct Progress {
     pub last: u64,
     /// Whether the log was there when it last looked.
     pub connected: bool,
+    /// Whether the server may throw the log away to make room for something else.
+    pub may_evict: bool,
 }
 
 /// Times that the protocol rests on.
@@ -129,6 +131,7 @@ impl<S: Server> Follower<S> {
             self.fence.give_up_to(floor.seq);
             self.cursor = floor;
         }
+        self.warn_of_eviction();
         self.tell(standing);
         Ok(standing.incarnation)
     }
@@ -175,9 +178,22 @@ impl<S: Server> Follower<S> {
         self.cursor = Cursor { seq: line.seq, id: line.id };
     }
 
+    /// Says once, each time that it changes, that the log is not safe where it is.
+    fn warn_of_eviction(&self) {
+        match (self.progress.borrow().may_evict, self.server.may_evict()) {
+            (false, true) => tracing::error!(
+                "the Redis of the purge log may evict it when its memory is full, and all that is stored is then given up: \
+                 set its `maxmemory-policy` to `noeviction` or to one that begins with `volatile-`, or give the log a Redis of its own"
+            ),
+            (true, false) => tracing::info!("the Redis of the purge log does not evict it any more"),
+            _ => {}
+        }
+    }
+
     fn tell(&self, standing: Standing) {
         let (incarnation, applied) = (Some(standing.incarnation), self.cursor.seq);
-        let next = Progress { incarnation, applied, last: standing.seq.max(applied), connected: true };
+        let (last, may_evict) = (standing.seq.max(applied), self.server.may_evict());
+        let next = Progress { incarnation, applied, last, connected: true, may_evict };
         self.progress.send_if_modified(|progress| std::mem::replace(progress, next) != next);
     }
 }

@@ -128,6 +128,11 @@ pub trait Server: Send + Sync + 'static {
     /// Which nodes have leases.
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>>;
 
+    /// Whether the server, as it was when this node last began, may throw the log away to make room for something else.
+    fn may_evict(&self) -> bool {
+        false
+    }
+
     /// A node goes: nobody waits for it any more.
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>>;
 }

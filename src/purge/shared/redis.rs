@@ -5,7 +5,7 @@
 //! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
 //! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ pub struct RedisLog {
     /// How many replicas have to confirm, where that is configured; and else as many as the log ever had.
     replicas: Option<u32>,
     saw_replicas: AtomicU32,
+    may_evict: AtomicBool,
     keep: u64,
     following: Way,
     asking: Way,
@@ -85,6 +86,7 @@ impl RedisLog {
             timeout: config.redis.timeout,
             replicas: config.replicas,
             saw_replicas: AtomicU32::new(0),
+            may_evict: AtomicBool::new(false),
             keep: config.keep,
             following: Way::default(),
             asking: Way::default(),
@@ -154,6 +156,11 @@ fn number(number: impl ToString) -> Bytes {
     number.to_string().into()
 }
 
+/// Whether a server with this `maxmemory` and this policy removes keys that have no end, as those of the log have none.
+fn evicts(full: &str) -> bool {
+    full.split_once(' ').is_some_and(|(most, policy)| most != "0" && policy.starts_with("allkeys-"))
+}
+
 /// A random id for a log that has none yet: the first argument of every script.
 fn candidate() -> Bytes {
     random_id().into()
@@ -187,6 +194,7 @@ impl Server for RedisLog {
             let args = [candidate(), text(node), number(cursor), number(lease.as_millis()), id, life];
             let (standing, reply) = self.run(&link, &START, &args).await?;
             let id = reply.at(7)?.text()?.to_owned();
+            self.may_evict.store(evicts(reply.at(8)?.text()?), Ordering::SeqCst);
             Ok(Started { standing, floor: Cursor { seq: standing.floor, id } })
         })
     }
@@ -270,11 +278,30 @@ impl Server for RedisLog {
         })
     }
 
+    fn may_evict(&self) -> bool {
+        self.may_evict.load(Ordering::SeqCst)
+    }
+
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>> {
         Box::pin(async move {
             let link = self.link(&self.asking).await?;
             self.run(&link, &LEAVE, &[candidate(), text(node)]).await?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_evicts_what_has_no_end_is_told_from_one_that_does_not() {
+        for full in ["1048576 allkeys-lru", "1 allkeys-lfu", "2 allkeys-random", "3 allkeys-of-later"] {
+            assert!(evicts(full), "{full}");
+        }
+        for full in ["0 allkeys-lru", "1048576 noeviction", "1048576 volatile-lru", "0 ", " ", ""] {
+            assert!(!evicts(full), "{full}");
+        }
     }
 }
