@@ -4,6 +4,8 @@
 //!
 //! `LARDER_SIMULATIONS` sets another number of runs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by a panic
+
 mod server;
 
 use std::collections::BTreeMap;
@@ -219,9 +221,9 @@ fn trouble(shared: &mut Shared, node: &str, what: u64, step: u64) {
             shared.down = false;
         }
         4 if step % 5 == 1 => shared.ahead += 700,
-        4 if step % 5 == 0 => shared.flush(),
+        4 if step.is_multiple_of(5) => shared.flush(),
         5 => shared.copy_to_replica(),
-        6 if step % 3 == 0 => shared.fail_over(),
+        6 if step.is_multiple_of(3) => shared.fail_over(),
         _ => {}
     }
 }

@@ -69,7 +69,7 @@ fn users() -> String {
 
 #[tokio::test]
 async fn what_is_amiss_with_redis_is_told_and_the_node_stays_ready() {
-    let mut redis = Redis::with().acl(&users()).start();
+    let mut redis = Redis::with().file(&users()).start();
     redis.cli(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let origin = Origin::constant(|| Reply::ok("a page"));
