@@ -1,8 +1,5 @@
 //! TLS, users, Sentinel, Cluster.
 
-use larder::config;
-use larder::purge::shared::redis::RedisLog;
-use larder::purge::shared::{Cursor, Heard, Server};
 use larder::store::redis::{Links, Script};
 
 use super::support::redis::{Certificates, Cluster, Redis, Sentinels};
@@ -44,29 +41,6 @@ fn users() -> String {
     )
 }
 
-/// Runs every script of the purge log, on each of its ways.
-async fn the_log_at_work(redis: &Redis, place: &config::Redis) {
-    let config = config::RedisLog { redis: place.clone(), replicas: None, keep: 1 };
-    let log = RedisLog::new(&config, RedisIo::start().unwrap()).unwrap();
-    let (lease, none) = (Duration::from_secs(20), Cursor::default());
-    let started = log.start("node", None, 0, lease).await.unwrap();
-    for n in 1..=3 {
-        assert_eq!(log.append("id", b"purge").await.unwrap().first, n);
-    }
-    let read = log.read("node", started.standing.incarnation, &none, lease).await.unwrap();
-    let Heard::Lines { lines, .. } = read else { panic!("{read:?}") };
-    assert_eq!(lines.len(), 3, "nothing is trimmed that a node has not read");
-    assert_eq!(log.leases().await.unwrap().1.len(), 1);
-    log.leave("node").await.unwrap();
-    assert_eq!(log.append("id", b"purge").await.unwrap().standing.floor, 3, "it is trimmed");
-    log.news(0, lease).await.unwrap();
-    redis.cli(&["DEL", "larder:1:{purge}:records"]);
-    let floor = Cursor { seq: 3, id: "id".to_owned() };
-    let lost = log.read("node", started.standing.incarnation, &floor, lease).await.unwrap();
-    assert_eq!(lost, Heard::Anew, "what is lost is given up");
-    log.renounce(started.standing.incarnation).await.unwrap();
-}
-
 #[tokio::test]
 async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
     let redis = Redis::with().acl(&users()).start();
@@ -86,14 +60,22 @@ async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
     assert!(store.remove(&at, ticket).await.unwrap());
     assert!(store.time().await.is_ok());
     assert_eq!(store.clear().await.unwrap(), 1);
-    // What the log does, every script of it.
-    the_log_at_work(&redis, &with(&text)).await;
+    // What the log does.
     let links = Links::new(&with(&text), RedisIo::start().unwrap()).unwrap();
     let long = Duration::from_secs(20);
     let link = links.open("larder:1:{purge}:state", long).await.unwrap();
-    let keys: Vec<String> = ["state", "records"].map(|part| format!("larder:1:{{purge}}:{part}")).to_vec();
-    let add = Arc::new(Script::new("return redis.call('XADD', KEYS[2], '9-0', 'r', 'x')"));
-    link.script(&add, &keys, &[], long).await.unwrap();
+    let keys: Vec<String> = ["state", "records", "nodes", "ids", "idtimes"]
+        .map(|part| format!("larder:1:{{purge}}:{part}"))
+        .to_vec();
+    let script = Arc::new(Script::new(
+        "redis.call('TIME') redis.call('INFO', 'replication') redis.call('INFO', 'server')
+         redis.call('HSET', KEYS[1], 'seq', 1) redis.call('HGET', KEYS[1], 'seq') redis.call('HGETALL', KEYS[3])
+         redis.call('XADD', KEYS[2], '1-0', 'r', 'x') redis.call('XRANGE', KEYS[2], '-', '+') redis.call('XLEN', KEYS[2])
+         redis.call('XTRIM', KEYS[2], 'MINID', '1-0') redis.call('HDEL', KEYS[3], 'n') redis.call('ZADD', KEYS[5], 1, 'x')
+         redis.call('ZRANGEBYSCORE', KEYS[5], 0, 1) redis.call('ZREM', KEYS[5], 'x') redis.call('PEXPIRE', KEYS[4], 1)
+         return redis.call('EXISTS', KEYS[2])",
+    ));
+    assert_eq!(link.script(&script, &keys, &[], long).await.unwrap().int().unwrap(), 1);
     assert_eq!(link.xread_block(&keys[1], "0-0", 10, long).await.unwrap().len(), 1);
     assert_eq!(link.wait(1, Duration::from_millis(10)).await.unwrap(), 0);
     // The application's keys.

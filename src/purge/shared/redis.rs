@@ -49,12 +49,13 @@ pub struct RedisLog {
     /// How many replicas have to confirm; where none are configured, one, as soon as there was one.
     replicas: Option<u32>,
     saw_replicas: AtomicBool,
-    may_evict: AtomicBool,
     keep: u64,
     following: Way,
     asking: Way,
     /// The id and the life of the incarnation that was met last.
     met: Mutex<Met>,
+    /// Whether the server may evict the log, as it said when this node last began.
+    may_evict: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -86,11 +87,11 @@ impl RedisLog {
             timeout: config.redis.timeout,
             replicas: config.replicas,
             saw_replicas: AtomicBool::new(false),
-            may_evict: AtomicBool::new(false),
             keep: config.keep,
             following: Way::default(),
             asking: Way::default(),
             met: Mutex::default(),
+            may_evict: Default::default(),
         })
     }
 
