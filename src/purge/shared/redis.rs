@@ -5,7 +5,7 @@
 //! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
 //! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,12 +49,13 @@ pub struct RedisLog {
     /// How many replicas have to confirm, where that is configured; and else as many as the log ever had.
     replicas: Option<u32>,
     saw_replicas: AtomicU32,
-    may_evict: AtomicBool,
     keep: u64,
     following: Way,
     asking: Way,
     /// The id and the life of the incarnation that was met last.
     met: Mutex<Met>,
+    /// Whether the server may evict the log, as it said when this node last began.
+    may_evict: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -86,11 +87,11 @@ impl RedisLog {
             timeout: config.redis.timeout,
             replicas: config.replicas,
             saw_replicas: AtomicU32::new(0),
-            may_evict: AtomicBool::new(false),
             keep: config.keep,
             following: Way::default(),
             asking: Way::default(),
             met: Mutex::default(),
+            may_evict: Default::default(),
         })
     }
 
