@@ -1,7 +1,7 @@
 //! Several Larders, each on an address of its own.
 
 use crate::shop::{ENV, TOKEN};
-use crate::support::redis::free_port;
+use crate::support::redis::{Redis, free_port};
 use crate::support::{Answer, Client, Larder, Origin, wait};
 
 /// How many there are.
@@ -58,4 +58,49 @@ pub(crate) async fn hits(url: &str, tenant: &str) {
         (answer.x_cache() == "HIT").then_some(())
     })
     .await;
+}
+
+/// Nodes without any traffic of their own.
+pub(crate) struct Cluster {
+    pub(crate) larders: Vec<Larder>,
+}
+
+impl Cluster {
+    /// Starts all, and returns once they serve what is stored.
+    pub(crate) async fn start(yaml: &str, origin: &Origin, redis: &Redis) -> Self {
+        let place = place(&redis.url());
+        let mut this = Self { larders: Vec::new() };
+        for node in 0..NODES {
+            this.larders.push(start(yaml, origin, &place, &place).await);
+            this.current(node).await;
+        }
+        this
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.larders.len()
+    }
+
+    pub(crate) fn url(&self, node: usize, path: &str) -> String {
+        self.larders[node].url(path)
+    }
+
+    /// Stops a node as an operator does, and starts another process in its place.
+    pub(crate) async fn restart(&mut self, node: usize, yaml: &str, origin: &Origin, redis: &Redis) {
+        self.larders[node].stop().await;
+        let place = place(&redis.url());
+        self.larders[node] = start(yaml, origin, &place, &place).await;
+    }
+
+    /// Returns once a node knows every purge.
+    pub(crate) async fn current(&self, node: usize) {
+        let client = Client::new();
+        wait::until_async("a node is current", async || {
+            let call =
+                client.get(self.url(node, "/pages/current")).header("host", HOST).header("x-tenant", "t0");
+            let answer = call.try_send().await.ok()?;
+            (!answer.cache_status().contains("log-away")).then_some(())
+        })
+        .await;
+    }
 }

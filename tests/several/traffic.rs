@@ -31,7 +31,6 @@ pub(crate) struct Open {
     pub(crate) key: usize,
     pub(crate) version: u64,
     pub(crate) answered: u64,
-    pub(crate) node: usize,
 }
 
 /// What was written down.
@@ -296,7 +295,7 @@ impl World {
     fn noted(&self, node: usize, life: usize, key: usize, version: u64, said: Said) {
         let at = self.tick();
         let mut log = self.log();
-        let open = Open { key, version, answered: at, node };
+        let open = Open { key, version, answered: at };
         let (word, only) = match said {
             Said::InForce => ("in force", Some(None)),
             Said::Pending => {
