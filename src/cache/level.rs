@@ -270,6 +270,7 @@ impl Cache {
                     stored_wall_ms,
                 );
                 response.since = since;
+                response.set_came(self.0.clock.now().mono);
                 Entry::Response(Arc::new(response))
             }
         };

@@ -87,6 +87,11 @@ impl Shop {
     pub(crate) fn change(&self, key: usize) -> u64 {
         change(&self.versions, key)
     }
+
+    /// The version of a page now.
+    pub(crate) fn version(&self, key: usize) -> u64 {
+        self.versions[key].load(Ordering::SeqCst)
+    }
 }
 
 fn change(versions: &[AtomicU64], key: usize) -> u64 {

@@ -344,6 +344,11 @@ impl Sentinels {
         self.servers.iter_mut().find(|server| server.port() == port).expect("the primary is one of ours")
     }
 
+    /// The server on this port.
+    pub fn with_port(&mut self, port: u16) -> &mut Redis {
+        self.servers.iter_mut().find(|server| server.port() == port).expect("a server of ours")
+    }
+
     /// All servers, the first primary first.
     pub fn servers(&mut self) -> &mut [Redis] {
         &mut self.servers

@@ -104,7 +104,15 @@ impl<S: Server> Sequencer<S> {
         let _ = answer.send(done.map_err(|Away(why)| Unlogged { id, why }));
     }
 
+    /// For no longer than one who has to wait for leases might, and for one who lost the log meanwhile.
     async fn tried(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
+        let unknown = Away("whether all nodes know of it could not be learnt in time".to_owned());
+        tokio::time::timeout(3 * self.times.lease(), self.try_some_times(id, bytes))
+            .await
+            .unwrap_or(Err(unknown))
+    }
+
+    async fn try_some_times(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
         let mut pause = self.times.pause;
         let mut last = Away("it was not tried".to_owned());
         for _ in 0..TRIES {
@@ -126,14 +134,9 @@ impl<S: Server> Sequencer<S> {
     async fn acknowledged(&self, id: &str, appended: &Appended) -> Result<Receipt, Away> {
         self.applied_here(id, appended).await?;
         let Standing { seq, now, .. } = appended.standing;
-        let long = 4 * self.times.lease();
         let nodes = match self.wait {
             Wait::Logged => None,
-            Wait::All => {
-                Some(tokio::time::timeout(long, self.everywhere(appended)).await.map_err(|_| {
-                    Away("it is in the log, and whether all nodes know of it could not be learnt".to_owned())
-                })??)
-            }
+            Wait::All => Some(self.everywhere(appended).await?),
         };
         Ok(Receipt { id: id.to_owned(), seq, time: Duration::from_millis(now), nodes })
     }
