@@ -62,8 +62,11 @@ pub struct Followed {
 pub struct Members {
     /// The name of this one.
     pub own: Arc<str>,
-    ask: Arc<dyn Fn() -> Later<'static, Result<(Standing, Vec<Lease>), Away>> + Send + Sync>,
+    ask: Arc<dyn Fn() -> Later<'static, Known> + Send + Sync>,
 }
+
+/// The nodes that the log knows.
+type Known = Result<(Standing, Vec<Lease>), Away>;
 
 impl Members {
     /// All of them, with their leases: the log is asked.
