@@ -296,7 +296,7 @@ fn ten_thousand_routes_are_read_and_only_the_one_that_cannot_match_is_refused() 
 #[test]
 fn the_examples_load_and_fit_the_schema() {
     let schema = jsonschema::validator_for(&schema::json_schema()).unwrap();
-    assert_eq!(examples().len(), 9);
+    assert_eq!(examples().len(), 12);
     for (path, text) in examples() {
         let context = ReadContext::of(&path).with_env(env);
         Config::load_with(&path, &context).unwrap_or_else(|errors| panic!("{errors}"));

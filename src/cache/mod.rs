@@ -19,7 +19,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
-use crate::purge::shared::{Followed, Progress};
+use crate::purge::shared::{Followed, Members, Progress};
 use crate::purge::{Causer, Fence, Handling, Purge, Selector, Underway, Where, random_id};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
@@ -38,7 +38,7 @@ struct Inner {
     stores: Vec<Arc<dyn Backend>>,
     levels: Vec<Option<Level>>,
     fence: Arc<Fence>,
-    progress: Option<watch::Receiver<Progress>>,
+    followed: Option<(watch::Receiver<Progress>, Members)>,
     fills: Arc<fill::Fills>,
     uncacheable: uncacheable::Uncacheable,
     clock: Clock,
@@ -74,9 +74,11 @@ impl Cache {
         followed: Option<Followed>,
         clock: Clock,
     ) -> Self {
-        let (fence, progress) = followed
-            .map_or_else(|| (Arc::default(), None), |followed| (followed.fence, Some(followed.progress)));
-        Self::build(memories(stores), levels, fence, progress, clock)
+        let (fence, followed) = match followed {
+            None => (Arc::default(), None),
+            Some(Followed { fence, progress, members }) => (fence, Some((progress, members))),
+        };
+        Self::build(memories(stores), levels, fence, followed, clock)
     }
 
     /// A cache over any backends (C1).
@@ -88,14 +90,14 @@ impl Cache {
         stores: Vec<Arc<dyn Backend>>,
         levels: Vec<Option<Level>>,
         fence: Arc<Fence>,
-        progress: Option<watch::Receiver<Progress>>,
+        followed: Option<(watch::Receiver<Progress>, Members)>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
             stores,
             levels,
             fence,
-            progress,
+            followed,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,
@@ -349,7 +351,12 @@ impl Cache {
 
     /// How far this node has followed the log that several share.
     pub fn progress(&self) -> Option<Progress> {
-        self.0.progress.as_ref().map(|progress| *progress.borrow())
+        self.0.followed.as_ref().map(|(progress, _)| *progress.borrow())
+    }
+
+    /// The nodes that follow the log that several share.
+    pub fn members(&self) -> Option<&Members> {
+        self.0.followed.as_ref().map(|(_, members)| members)
     }
 
     /// The fence, for figures and for those who take its steps one by one.

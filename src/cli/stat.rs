@@ -55,9 +55,11 @@ fn table(answer: &Value) -> String {
             let _ = writeln!(text, "  redis: {}", figures(&store["redis"]));
         }
     }
-    for (name, title) in [("purge_log", "purge log"), ("fence", "fence")] {
-        let _ = writeln!(text, "{title}: {}", figures(&answer[name]));
+    let _ = writeln!(text, "purge log: {}", figures(&answer["purge_log"]));
+    for node in list(&answer["purge_log"]["nodes"]) {
+        let _ = writeln!(text, "  {}", figures(&node));
     }
+    let _ = writeln!(text, "fence: {}", figures(&answer["fence"]));
     let _ = writeln!(text, "fills in flight: {}", word(&answer["fills_in_flight"]));
     text
 }
@@ -65,7 +67,9 @@ fn table(answer: &Value) -> String {
 /// The plain members of an object, but its name.
 fn figures(object: &Value) -> String {
     let members = object.as_object().into_iter().flatten();
-    let plain = members.filter(|(name, value)| *name != "name" && !value.is_object() && !value.is_null());
+    let plain = members.filter(|(name, value)| {
+        *name != "name" && !(value.is_object() || value.is_array() || value.is_null())
+    });
     plain.map(|(name, value)| format!("{name}={}", word(value))).collect::<Vec<_>>().join(" ")
 }
 

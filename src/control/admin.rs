@@ -58,7 +58,7 @@ impl AdminService {
             (&Method::GET | &Method::HEAD, "/health/ready") => {
                 Ok(json(StatusCode::OK, &stat::ready(self.shared.cache(), self.shared.config())))
             }
-            (&Method::GET, "/stat") => self.stat(asker, &request.into_parts().0),
+            (&Method::GET, "/stat") => self.stat(asker, request.into_parts().0).await,
             (&Method::POST, "/purge") => self.purge(asker, request).await,
             (&Method::GET, "/keys") => self.keys(asker, request.into_parts().0).await,
             _ => Err(Error::new(
@@ -87,14 +87,14 @@ impl AdminService {
         Ok(json(StatusCode::OK, &found))
     }
 
-    fn stat(&self, asker: &mut Asker, request: &Parts) -> Result<Response<Body>, Error> {
+    async fn stat(&self, asker: &mut Asker, request: Parts) -> Result<Response<Body>, Error> {
         let token = may_look(self.shared.config().admin.as_ref(), &request.headers)?;
         asker.who = Some(token.name.clone());
         // The figures are those of all tenants together.
         if token.tenant.is_some() {
             return Err(token::for_one_tenant());
         }
-        Ok(json(StatusCode::OK, &stat::figures(self.shared.cache(), self.shared.config())))
+        Ok(json(StatusCode::OK, &stat::figures(self.shared.cache(), self.shared.config()).await))
     }
 
     async fn look(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {

@@ -1,13 +1,20 @@
 //! How Larder is: `GET /stat` in figures, `GET /health/ready` in a word and, where something is amiss, in a sentence for each.
 //!
-//! Keeps: nobody is asked anything for it, so it is answered at once whatever is away. What does not take a token names no
-//! address and no error text. Pages are answered whatever stands here, so nothing of it makes a node unready.
+//! Keeps: nobody is asked anything for it but the log for its nodes, and that not for long, so it is answered whatever is away.
+//! What does not take a token names no address and no error text. Pages are answered whatever stands here, so nothing of it
+//! makes a node unready.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cache::Cache;
 use crate::config::{Capacity, Config, Store, Wait};
-use crate::purge::shared::Progress;
+use crate::purge::shared::{Lease, Progress};
+
+/// For so long the log is asked for its nodes.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The answer of `GET /health/ready`.
 pub(super) fn ready(cache: &Cache, config: &Config) -> Value {
@@ -19,14 +26,15 @@ pub(super) fn ready(cache: &Cache, config: &Config) -> Value {
 }
 
 /// The answer of `GET /stat`.
-pub(super) fn figures(cache: &Cache, config: &Config) -> Value {
+pub(super) async fn figures(cache: &Cache, config: &Config) -> Value {
+    let nodes = nodes(cache).await;
     let wrong = degraded(cache, config);
     let fence = cache.fence();
     json!({
         "status": if wrong.is_empty() { "ok" } else { "degraded" },
         "degraded": wrong,
         "stores": stores(cache, config),
-        "purge_log": log(cache, config),
+        "purge_log": log(cache, config, nodes),
         "fence": { "rows": fence.rows(), "floor": fence.floor(), "applied": fence.applied() },
         "fills_in_flight": cache.fills_in_flight(),
     })
@@ -34,7 +42,7 @@ pub(super) fn figures(cache: &Cache, config: &Config) -> Value {
 
 /// What is amiss, a sentence for each.
 fn degraded(cache: &Cache, config: &Config) -> Vec<String> {
-    let away = |(n, store): (usize, &std::sync::Arc<Store>)| {
+    let away = |(n, store): (usize, &Arc<Store>)| {
         let breaker = cache.level(n)?.health().breaker;
         (breaker != "closed").then(|| {
             format!(
@@ -71,7 +79,7 @@ fn log_is_amiss(cache: &Cache, progress: &Progress) -> impl Iterator<Item = &'st
 }
 
 fn stores(cache: &Cache, config: &Config) -> Vec<Value> {
-    let told = |((n, store), stats): ((usize, &std::sync::Arc<Store>), crate::store::Stats)| {
+    let told = |((n, store), stats): ((usize, &Arc<Store>), crate::store::Stats)| {
         let unit = if matches!(store.capacity, Capacity::Bytes(_)) { "bytes" } else { "entries" };
         let mut told = json!({
             "name": store.name, "entries": stats.entries, "bytes": stats.bytes, "capacity": stats.capacity, "capacity_in": unit,
@@ -89,12 +97,28 @@ fn stores(cache: &Cache, config: &Config) -> Vec<Value> {
     config.stores.iter().enumerate().zip(cache.stats()).map(told).collect()
 }
 
-fn log(cache: &Cache, config: &Config) -> Value {
+/// The nodes that the log knows, where it answers: what each has applied, and for how many seconds its lease lasts yet.
+async fn nodes(cache: &Cache) -> Option<Value> {
+    let all = tokio::time::timeout(PATIENCE, cache.members()?.all()).await;
+    let (standing, mut leases) = all.ok()?.ok()?;
+    leases.sort_by(|one, other| one.node.cmp(&other.node));
+    let told = |lease: &Lease| {
+        let left = Duration::from_millis(lease.until.saturating_sub(standing.now));
+        json!({
+            "node": lease.node, "applied": lease.cursor, "lag": standing.seq.saturating_sub(lease.cursor),
+            "lease": left.as_secs_f64(),
+        })
+    };
+    Some(leases.iter().map(told).collect())
+}
+
+fn log(cache: &Cache, config: &Config, nodes: Option<Value>) -> Value {
     let Some(progress) = cache.progress() else { return json!({ "where": "memory" }) };
     let incarnation =
         progress.incarnation.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     json!({
         "where": "redis",
+        "node": cache.members().map(|members| &*members.own),
         "connected": progress.connected,
         "incarnation": incarnation,
         "applied": progress.applied,
@@ -104,6 +128,7 @@ fn log(cache: &Cache, config: &Config) -> Value {
         "pending": cache.fence().provisional(),
         "may_evict": progress.may_evict,
         "bound": config.purging.bound.as_secs_f64(),
+        "nodes": nodes,
         "wait": if config.purging.wait == Wait::All { "all" } else { "logged" },
     })
 }

@@ -109,6 +109,10 @@ async fn what_is_amiss_with_redis_is_told_and_the_node_stays_ready() {
         level["breaker"] == "closed" && level["operations"].as_u64().unwrap() > 1 && level["failures"] == 0,
         "{told}"
     );
+    let nodes = log["nodes"].as_array().unwrap();
+    assert!(nodes.len() == 1 && nodes[0]["node"] == log["node"] && nodes[0]["lag"] == 0, "{told}");
+    assert!(nodes[0]["lease"].as_f64().is_some_and(|left| left > 0.0 && left < 2.7), "{told}");
+    assert_eq!(receipt["nodes"]["applied"][0], log["node"]);
 
     redis.kill();
     let told = until_async("it is seen that Redis is away", async || {
@@ -123,7 +127,9 @@ async fn what_is_amiss_with_redis_is_told_and_the_node_stays_ready() {
     assert!(!told.to_string().contains(&redis.port().to_string()), "no address without a token: {told}");
     let told = stat(&larder).await;
     assert!(
-        told["purge_log"]["connected"] == false && told["stores"][0]["redis"]["last_error"].is_string(),
+        told["purge_log"]["nodes"].is_null()
+            && told["purge_log"]["connected"] == false
+            && told["stores"][0]["redis"]["last_error"].is_string(),
         "{told}"
     );
 

@@ -53,6 +53,29 @@ pub struct Followed {
     pub fence: Arc<Fence>,
     /// How far this node is.
     pub progress: watch::Receiver<Progress>,
+    /// Who follows it.
+    pub members: Members,
+}
+
+/// The nodes that follow a log.
+#[derive(Clone)]
+pub struct Members {
+    /// The name of this one.
+    pub own: Arc<str>,
+    ask: Arc<dyn Fn() -> Later<'static, Known> + Send + Sync>,
+}
+
+/// The nodes that the log knows.
+type Known = Result<(Standing, Vec<Lease>), Away>;
+
+impl Members {
+    /// All of them, with their leases: the log is asked.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn all(&self) -> Result<(Standing, Vec<Lease>), Away> {
+        (self.ask)().await
+    }
 }
 
 /// Follows the log on this server, from now on.
@@ -61,6 +84,12 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
     let fence = Arc::new(Fence::over_shared(Arc::new(Handover(asks)), limits));
     let (tell, progress) = watch::channel(Progress::default());
     let Terms { node, stores, times, wait } = terms;
+    let asked_of = server.clone();
+    let ask = move || -> Later<'static, _> {
+        let server = asked_of.clone();
+        Box::pin(async move { server.leases().await })
+    };
+    let members = Members { own: node.as_str().into(), ask: Arc::new(ask) };
     let follower = Follower {
         server: server.clone(),
         fence: fence.clone(),
@@ -86,5 +115,5 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
     };
     tokio::spawn(follower.run());
     tokio::spawn(Arc::new(sequencer).run(asked));
-    Followed { fence, progress }
+    Followed { fence, progress, members }
 }
