@@ -43,6 +43,8 @@ fn cache(entries: u64) -> Cache {
         capacity: Capacity::Entries(entries),
         max_object: 100_000,
         eviction: Eviction::ScanResistant,
+        memory_ttl: None,
+        redis: None,
     };
     Cache::new(&[Arc::new(store)], Clock::system())
 }
@@ -75,7 +77,7 @@ fn is_valid(cache: &Cache, key: &CacheKey) -> bool {
 }
 
 fn purge(cache: &Cache, tag: &str, tenant: &str) {
-    cache.purge(&[Selector::Tag(tag.into())], &Where::Tenant(tenant.into()));
+    assert!(cache.purge(&[Selector::Tag(tag.into())], &Where::Tenant(tenant.into())).receipt().is_some());
 }
 
 /// The value below which this share of them lies.
@@ -253,7 +255,7 @@ fn round_of_hits(cache: &Cache, beside: Beside, next: &AtomicU64, hit: &mut impl
 fn memory() {
     println!("| table | rows | resident | more than before | p99, longest |\n|---|---|---|---|---|");
     memory_of("for everybody (one row each)", &|cache, tag| {
-        cache.purge(&[Selector::Tag(tag.into())], &Where::All);
+        assert!(cache.purge(&[Selector::Tag(tag.into())], &Where::All).receipt().is_some());
     });
     memory_of("for a tenant (three rows each)", &|cache, tag| purge(cache, tag, "acme"));
 }

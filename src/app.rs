@@ -16,6 +16,7 @@ use crate::proxy::identify::jwks_http::JwksHttp;
 use crate::proxy::identify::{AskOrigin, BoxFuture, FetchJwks, Identifier};
 use crate::proxy::origin::{Origins, Upstream};
 use crate::proxy::{AccessLog, Inner, Proxy, Shared};
+use crate::shared;
 
 /// Why Larder cannot start.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub fn proxy(
     clock: Clock,
     log: impl Write + Send + 'static,
 ) -> Result<Proxy<Origins>, StartError> {
-    proxy_over(config, Cache::new(&config.stores, clock), log)
+    proxy_over(config, shared::cache(config, clock).map_err(StartError::new)?, log)
 }
 
 /// The same over a cache that has the configuration's stores.

@@ -6,13 +6,15 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Monotonic time since the clock was made. Ages and lifetimes are measured on it, so that a step
-    /// of the wall clock neither revives nor kills a stored response.
+    /// Monotonic time since the clock was made, suspensions of the machine included. Ages and lifetimes are measured on
+    /// it, so that a step of the wall clock neither revives nor kills a stored response.
     pub mono: Duration,
     /// Wall time since the Unix epoch, for HTTP dates, token expiry and logs.
     pub wall: Duration,
@@ -36,15 +38,14 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System { start: Instant },
+    System { start: Duration },
     Manual { millis: Arc<AtomicU64>, wall_start: Duration },
 }
 
 impl Clock {
     /// The clocks of the operating system.
-    #[allow(clippy::disallowed_methods)] // the one place that may
     pub fn system() -> Self {
-        Self(Source::System { start: Instant::now() })
+        Self(Source::System { start: since_boot() })
     }
 
     /// A clock that stands still until it is moved; it starts at `wall` since the Unix epoch.
@@ -54,12 +55,11 @@ impl Clock {
 
     /// Reads both clocks.
     #[inline]
-    #[allow(clippy::disallowed_methods)] // the one place that may
     pub fn now(&self) -> Now {
         match &self.0 {
             Source::System { start } => {
-                let now = Instant::now();
-                Now { mono: now.duration_since(*start), wall: wall_at(now) }
+                let now = since_boot();
+                Now { mono: now.saturating_sub(*start), wall: wall_at(now) }
             }
             Source::Manual { millis, wall_start } => {
                 let mono = Duration::from_millis(millis.load(Ordering::SeqCst));
@@ -77,20 +77,28 @@ impl Clock {
     }
 }
 
+/// Time since the machine was started. Unlike that of `Instant` it goes on while the machine is suspended: a node that was
+/// asleep knows that its proof of being current is old.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    // This clock never stands before its beginning.
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// For so long the wall clock is taken to run as the monotonic one does.
 const STEADY: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// When this thread last read the wall clock, and what it said.
-    static READ: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    static READ: Cell<Option<(Duration, Duration)>> = const { Cell::new(None) };
 }
 
 /// The wall time at this moment. Reading a clock is a part of a hit that can be measured, so the wall clock is read now and
 /// then only: a step of it is noticed a tenth of a second later.
 #[allow(clippy::disallowed_methods)] // the one place that may
-fn wall_at(now: Instant) -> Duration {
+fn wall_at(now: Duration) -> Duration {
     if let Some((read, wall)) = READ.get()
-        && let Some(since) = now.checked_duration_since(read)
+        && let Some(since) = now.checked_sub(read)
         && since < STEADY
     {
         return wall + since;

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     OriginBroken,
     /// All connections that the configuration grants the origin are in use, and none came free in time.
     OriginBusy,
+    /// The log of purges cannot be reached: a purge is not acknowledged.
+    PurgeNotLogged,
     /// A fault of Larder itself.
     Internal,
 }
@@ -78,7 +80,7 @@ impl ErrorKind {
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::ConnectFailed | Self::OriginBroken => S::BAD_GATEWAY,
             Self::OriginTimeout => S::GATEWAY_TIMEOUT,
-            Self::OriginBusy => S::SERVICE_UNAVAILABLE,
+            Self::OriginBusy | Self::PurgeNotLogged => S::SERVICE_UNAVAILABLE,
             Self::Internal => S::INTERNAL_SERVER_ERROR,
         }
     }
@@ -87,6 +89,7 @@ impl ErrorKind {
     pub fn side(self) -> Side {
         match self {
             Self::ConnectFailed | Self::OriginTimeout | Self::OriginBroken | Self::OriginBusy => Side::Origin,
+            Self::PurgeNotLogged => Side::Store,
             Self::Internal => Side::Internal,
             _ => Side::Client,
         }
@@ -111,6 +114,7 @@ impl ErrorKind {
             Self::OriginTimeout => "origin_timeout",
             Self::OriginBroken => "origin_broken",
             Self::OriginBusy => "origin_busy",
+            Self::PurgeNotLogged => "purge_not_logged",
             Self::Internal => "internal",
         }
     }

@@ -5,6 +5,7 @@
 //! process so that nobody can aim requests at one place (SipHash).
 
 mod derived;
+mod shared_name;
 mod view;
 
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -14,6 +15,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::identity::{Identity, Kind, Tenant, User};
 
+pub use shared_name::NAME_VERSION;
 pub use view::KeyView;
 
 /// The longest key, in bytes. A request whose key would be longer is passed.
@@ -176,6 +178,12 @@ impl CacheKey {
             writer.maybe(*value);
         }
         (writer.0.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(writer.0))
+    }
+
+    /// A key from its bytes, as another node wrote them down. `None`: they are no key.
+    pub fn read(bytes: Vec<u8>) -> Option<Self> {
+        let key = (bytes.len() <= MAX_KEY_BYTES).then(|| Self::from_bytes(bytes))?;
+        key.view().map(|_| key)
     }
 
     /// The key of one variant below this one (RFC 9111 section 4.1): the selecting fields and their values.

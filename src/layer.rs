@@ -62,7 +62,7 @@ impl CacheLayer {
     /// # Errors
     /// Where something that the configuration names cannot be used.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let cache = Cache::new(&config.stores, Clock::system());
+        let cache = crate::shared::cache(&config, Clock::system()).map_err(StartError::new)?;
         Self::with(config, cache, AccessLog::off())
     }
 

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod proxy;
 pub mod purge;
 pub mod server;
+pub mod shared;
 pub mod store;
 pub mod stored;
 pub mod tag;

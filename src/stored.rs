@@ -1,9 +1,13 @@
 //! What a store keeps: responses, and what leads to them.
 
+mod frame;
 mod packed;
 mod response;
+pub mod seal;
 mod selectors;
 mod size;
+mod wall;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +20,7 @@ use size::{taken, taken_by_arc};
 
 pub use response::{Position, StoredResponse};
 pub use selectors::{Covered, Selectors};
+pub use wall::WallMap;
 
 /// What is kept under a key.
 #[derive(Debug, Clone)]

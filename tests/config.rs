@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use larder::config::read::ReadContext;
 use larder::config::{
-    Allow, Capacity, Config, JwtMaterial, Piece, QueryRule, Share, Source, TagSelector, Template, Ttl,
-    VaryOn, schema, tree,
+    Allow, Capacity, Config, JwtMaterial, Piece, QueryRule, RedisServer, Servers, Share, Source, TagSelector,
+    Template, Ttl, VaryOn, schema, tree,
 };
 use proptest::prelude::*;
 
@@ -296,7 +296,7 @@ fn ten_thousand_routes_are_read_and_only_the_one_that_cannot_match_is_refused() 
 #[test]
 fn the_examples_load_and_fit_the_schema() {
     let schema = jsonschema::validator_for(&schema::json_schema()).unwrap();
-    assert_eq!(examples().len(), 9);
+    assert_eq!(examples().len(), 12);
     for (path, text) in examples() {
         let context = ReadContext::of(&path).with_env(env);
         Config::load_with(&path, &context).unwrap_or_else(|errors| panic!("{errors}"));
@@ -468,4 +468,44 @@ proptest! {
             }
         }
     }
+}
+
+fn level(text: &str) -> std::sync::Arc<larder::config::SharedLevel> {
+    good(&format!("{LEAST}stores: {{ default: {text} }}")).stores[0].redis.clone().unwrap()
+}
+
+#[test]
+fn the_short_form_of_redis_has_the_documented_defaults() {
+    let level = level("{ redis: \"redis://Cache.internal/3\" }");
+    let redis = &level.redis;
+    let server = RedisServer { host: "cache.internal".into(), port: 6379 };
+    assert_eq!((&redis.servers, redis.database), (&Servers::One(server), 3));
+    assert_eq!((&*redis.prefix, redis.connections, redis.failures, redis.retries), ("larder", 4, 5, 3));
+    assert_eq!(redis.timeout, Duration::from_millis(50));
+    assert!(redis.username.is_none() && redis.password.is_none() && redis.tls.is_none());
+    assert_eq!((level.ttl, level.max_object, level.compress), (None, 1 << 20, Some(4096)));
+    assert!(level.encrypt.is_empty());
+}
+
+#[test]
+fn redis_written_out_is_read_as_written() {
+    let level = level(
+        "{ memory: off, redis: { sentinel: { nodes: [\"10.0.0.1:26379\", \"[::1]:26380\"], service: shop, password: { env: S } }, \
+         database: 2, prefix: a.b, connections: 7, username: larder, password: { env: P }, tls: {}, timeout: 20ms, ttl: 1h, \
+         max_object: 2MiB, failures: 3, retries: 0, compress: off, encrypt: { keys: [{ env: GOOD }, { env: OLD }] } } }",
+    );
+    let redis = &level.redis;
+    let Servers::Sentinel { nodes, service, username, password } = &redis.servers else {
+        panic!("{redis:?}")
+    };
+    assert_eq!(nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.1:26379", "[::1]:26380"]);
+    assert_eq!((&**service, username), ("shop", &None));
+    assert!(password.is_some() && redis.tls.is_some());
+    assert_eq!(redis.password.as_ref().unwrap().expose(), format!("{GOOD}P"));
+    assert!(!format!("{redis:?}").contains(GOOD));
+    assert_eq!((level.ttl, level.max_object), (Some(Duration::from_secs(3600)), 2 << 20));
+    assert_eq!((level.compress, level.encrypt.len()), (None, 2));
+    let text = format!("{LEAST}stores: {{ default: {{ memory: off, redis: \"redis://a\" }} }}");
+    let store = good(&text).stores[0].clone();
+    assert_eq!((store.capacity, store.max_object), (Capacity::Bytes(0), 1 << 20));
 }

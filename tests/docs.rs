@@ -9,13 +9,15 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use larder::policy::Reason;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/cache-status.md",
+    "docs/clustering.md",
     "docs/configuration.md",
     "docs/conformance.md",
+    "docs/entry-format.md",
     "docs/webhooks.md",
     "docs/purging.md",
     "docs/performance.md",
@@ -123,8 +125,8 @@ fn every_test_that_the_architecture_names_is_there() {
 }
 
 #[test]
-fn the_configuration_in_the_readme_is_read() {
-    let text = read("README.md");
+fn the_configuration_on_the_pages_is_read() {
+    let text = read("README.md") + &read("docs/clustering.md");
     let mut blocks = 0;
     for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         let context = ReadContext::of(Path::new("larder.yaml"))

@@ -396,6 +396,8 @@ fn run(seed: u64, omitted: Omitted) -> (usize, Vec<String>) {
         name: "s".into(),
         capacity: Capacity::Entries(16),
         max_object: 1_000,
+        memory_ttl: None,
+        redis: None,
         eviction: if random.one_in(2) { Eviction::ScanResistant } else { Eviction::Lru },
     };
     let store = Arc::new(MemoryStore::new(&config));

@@ -29,11 +29,18 @@ fn tag(name: &str) -> Vec<Selector> {
 }
 
 fn soft(world: &World, by: Option<Causer>) -> Receipt {
-    world.proxy.shared().cache().purge_with(&Purge::soft(tag("page"), Where::All, by))
+    world
+        .proxy
+        .shared()
+        .cache()
+        .purge_with(&Purge::soft(tag("page"), Where::All, by))
+        .receipt()
+        .cloned()
+        .unwrap()
 }
 
 fn hard(world: &World, name: &str) -> Receipt {
-    world.proxy.shared().cache().purge(&tag(name), &Where::All)
+    world.proxy.shared().cache().purge(&tag(name), &Where::All).receipt().cloned().unwrap()
 }
 
 /// An application that counts its answers; from the answer `fails_from` on it fails.

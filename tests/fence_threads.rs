@@ -33,6 +33,8 @@ impl World {
             capacity: Capacity::Entries(64),
             max_object: 1_000,
             eviction: Eviction::ScanResistant,
+            memory_ttl: None,
+            redis: None,
         };
         let (route, method, path, query, selecting) = ("r", "GET", "/page", None, &[][..]);
         let owner = &Owner::Public;
@@ -64,7 +66,7 @@ impl World {
         for n in 0..WRITES {
             let tag = if n % 4 == 0 { "page".to_owned() } else { format!("t{n}") };
             let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
-            self.cache.purge(&[Selector::Tag(tag.as_str().into())], &Where::All);
+            assert!(self.cache.purge(&[Selector::Tag(tag.as_str().into())], &Where::All).receipt().is_some());
             if n % 4 == 0 {
                 self.acknowledged.store(version, Ordering::SeqCst);
             }

@@ -56,7 +56,8 @@ const CAPACITY: u64 = 64 << 20;
 
 fn cache(eviction: Eviction) -> Cache {
     let capacity = Capacity::Bytes(CAPACITY);
-    let store = Store { name: "s".into(), capacity, max_object: 2 << 20, eviction };
+    let store =
+        Store { name: "s".into(), capacity, max_object: 2 << 20, eviction, memory_ttl: None, redis: None };
     Cache::new(&[Arc::new(store)], Clock::manual(Duration::from_secs(1_700_000_000)))
 }
 

@@ -191,6 +191,11 @@ impl Fills {
         what()
     }
 
+    /// The next place in the order of fills.
+    pub(super) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
     pub(super) fn attach(self: &Arc<Self>, key: &CacheKey, place: &CacheKey, want: Want) -> Attach {
         let mut shard = self.shard(key);
         let slot = shard.families.get(key).and_then(|family| family.slots.get(place));
@@ -260,6 +265,11 @@ pub struct Leader {
 }
 
 impl Leader {
+    /// Where what comes of it will lie: the key, or that of the variant.
+    pub fn place(&self) -> &CacheKey {
+        &self.place
+    }
+
     /// The fill, to wait for like everybody else.
     pub fn fill(&self) -> Arc<Fill> {
         self.fill.clone()
@@ -286,7 +296,7 @@ impl Leader {
         // And a third: a sweep that does not see it here is before it, and raised `current` before that.
         let mut shard = self.fills.shard(&self.key);
         *self.fill.begun.get_or_init(|| {
-            let ticket = self.fills.tickets.fetch_add(1, Ordering::SeqCst) + 1;
+            let ticket = self.fills.ticket();
             let at = current();
             shard.began(at);
             Begun { at, since: at, ticket }

@@ -3,6 +3,7 @@
 mod body;
 mod fill;
 mod inspect;
+pub mod level;
 mod order;
 mod search;
 mod sweep;
@@ -12,18 +13,21 @@ mod variants;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Now};
 use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
-use crate::purge::{Causer, Fence, Purge, Receipt, Selector, Where};
+use crate::purge::shared::{Followed, Members, Progress};
+use crate::purge::{Causer, Fence, Handling, Purge, Selector, Underway, Where, random_id};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
 pub use body::{Abandoned, Reader, SharedBody};
 pub use fill::{Attach, Begun, Fill, Kept, Leader, Outcome, SharedHead, Want};
 pub use inspect::Shown;
+pub use level::{Brought, Claimed, Lease, Level};
 pub use sweep::Swept;
 
 /// A handle; cheap to clone.
@@ -32,7 +36,9 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     stores: Vec<Arc<dyn Backend>>,
-    fence: Fence,
+    levels: Vec<Option<Level>>,
+    fence: Arc<Fence>,
+    followed: Option<(watch::Receiver<Progress>, Members)>,
     fills: Arc<fill::Fills>,
     uncacheable: uncacheable::Uncacheable,
     clock: Clock,
@@ -56,20 +62,42 @@ impl Cache {
     }
 
     /// The same behind a fence over any log of purges: that of this process, or one that several share.
-    pub fn with_fence(stores: &[Arc<StoreConfig>], fence: Fence, clock: Clock) -> Self {
-        let stores = stores.iter().map(|s| Arc::new(MemoryStore::new(s)) as Arc<dyn Backend>).collect();
-        Self::build(stores, fence, clock)
+    pub fn with_fence(stores: &[Arc<StoreConfig>], fence: impl Into<Arc<Fence>>, clock: Clock) -> Self {
+        Self::build(memories(stores), Vec::new(), fence.into(), None, clock)
+    }
+
+    /// The same with what several nodes share: levels of the stores that have one, in the order of the configuration, and
+    /// the log of purges.
+    pub fn shared(
+        stores: &[Arc<StoreConfig>],
+        levels: Vec<Option<Level>>,
+        followed: Option<Followed>,
+        clock: Clock,
+    ) -> Self {
+        let (fence, followed) = match followed {
+            None => (Arc::default(), None),
+            Some(Followed { fence, progress, members }) => (fence, Some((progress, members))),
+        };
+        Self::build(memories(stores), levels, fence, followed, clock)
     }
 
     /// A cache over any backends (C1).
     pub fn with_backends(stores: Vec<Arc<dyn Backend>>, clock: Clock) -> Self {
-        Self::build(stores, Fence::default(), clock)
+        Self::build(stores, Vec::new(), Arc::default(), None, clock)
     }
 
-    fn build(stores: Vec<Arc<dyn Backend>>, fence: Fence, clock: Clock) -> Self {
+    fn build(
+        stores: Vec<Arc<dyn Backend>>,
+        levels: Vec<Option<Level>>,
+        fence: Arc<Fence>,
+        followed: Option<(watch::Receiver<Progress>, Members)>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Inner {
             stores,
+            levels,
             fence,
+            followed,
             fills: Arc::default(),
             uncacheable: uncacheable::Uncacheable::default(),
             clock,
@@ -147,10 +175,27 @@ impl Cache {
     #[inline]
     pub fn check_for(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
         let from = response.valid_at();
-        if from >= self.0.fence.current(response.stripe()) {
-            return Validity::Valid;
+        let fence = &self.0.fence;
+        if !fence.is_shared() {
+            if from >= fence.current(response.stripe()) {
+                return Validity::Valid;
+            }
+        } else if !self.is_current() {
+            // Nobody knows what was purged meanwhile.
+            return Validity::Purged;
         }
-        let (validity, at) = self.0.fence.check(response.selectors(), from, by);
+        self.check_as_known(response, by)
+    }
+
+    /// Whether this node can prove that it knows every purge that it has to obey. Without proof nothing stored is valid.
+    pub fn is_current(&self) -> bool {
+        let fence = &self.0.fence;
+        !fence.is_shared() || fence.is_proven(self.0.clock.now())
+    }
+
+    /// What the fence says of a stored response, as far as this node knows the purges.
+    pub fn check_as_known(&self, response: &StoredResponse, by: Option<Causer>) -> Validity {
+        let (validity, at) = self.0.fence.check(response.selectors(), response.valid_at(), by);
         if validity == Validity::Valid {
             response.remember_valid(at);
         }
@@ -159,7 +204,7 @@ impl Cache {
 
     /// What the fence says of a fill that began at `begun_at`, once its tags are known.
     pub fn check_fill(&self, selectors: &Selectors, begun_at: Position) -> Validity {
-        self.0.fence.check(selectors, begun_at, None).0
+        if self.is_current() { self.0.fence.check(selectors, begun_at, None).0 } else { Validity::Purged }
     }
 
     /// Joins a fill of `key`, or of the variant of it whose key is `variant`, or leads a new one.
@@ -281,26 +326,47 @@ impl Cache {
         self.0.uncacheable.remember(key, now);
     }
 
-    /// Purges. When it returns, no response whose fill began before is served any more.
-    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Receipt {
-        self.0.fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), self.0.clock.now())
+    /// Purges: once that is acknowledged, no response whose fill began before is served any more. Where the log is this
+    /// process's own, it is so when this returns.
+    pub fn purge(&self, selectors: &[Selector], whose: &Where) -> Underway {
+        self.purge_with(&Purge::hard(selectors.to_vec(), whose.clone()))
     }
 
-    /// Purges, hard or soft. When it returns, the purge is in force.
-    pub fn purge_with(&self, purge: &Purge) -> Receipt {
-        self.0.fence.purge(purge.clone(), self.0.clock.now())
+    /// The same, hard or soft.
+    pub fn purge_with(&self, purge: &Purge) -> Underway {
+        self.purge_as(random_id(), purge.clone(), Handling::Report)
     }
 
-    /// Purges everything, and frees the memory.
-    pub fn purge_everything(&self) -> Receipt {
-        let receipt = self.purge(&[Selector::Everything], &Where::All);
-        self.0.stores.iter().for_each(|store| store.clear());
-        receipt
+    /// The same under an id: of all that come with it one has an effect.
+    pub fn purge_as(&self, id: String, purge: Purge, handling: Handling) -> Underway {
+        let everything = purge == Purge::hard(vec![Selector::Everything], Where::All);
+        let underway = self.0.fence.hand_over(id, purge, handling, self.0.clock.now());
+        if everything {
+            // Nothing of it can be of use any more: its memory need not wait for the sweeper.
+            self.0.stores.iter().for_each(|store| store.clear());
+            self.0.levels.iter().flatten().for_each(Level::clear);
+        }
+        underway
+    }
+
+    /// How far this node has followed the log that several share.
+    pub fn progress(&self) -> Option<Progress> {
+        self.0.followed.as_ref().map(|(progress, _)| *progress.borrow())
+    }
+
+    /// The nodes that follow the log that several share.
+    pub fn members(&self) -> Option<&Members> {
+        self.0.followed.as_ref().map(|(_, members)| members)
     }
 
     /// The fence, for figures and for those who take its steps one by one.
     pub fn fence(&self) -> &Fence {
         &self.0.fence
+    }
+
+    /// The same, for the follower of a shared log.
+    pub fn shared_fence(&self) -> Arc<Fence> {
+        self.0.fence.clone()
     }
 
     /// Where the oldest fill under way began.
@@ -312,6 +378,10 @@ impl Cache {
     pub fn stats(&self) -> Vec<Stats> {
         self.0.stores.iter().map(|store| store.stats()).collect()
     }
+}
+
+fn memories(stores: &[Arc<StoreConfig>]) -> Vec<Arc<dyn Backend>> {
+    stores.iter().map(|store| Arc::new(MemoryStore::new(store)) as Arc<dyn Backend>).collect()
 }
 
 /// The key of the variant that a request with these fields gets.

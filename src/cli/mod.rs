@@ -6,6 +6,7 @@ mod explain;
 mod keys;
 mod purge;
 mod run;
+mod stat;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ enum Command {
     Purge(purge::PurgeArgs),
     /// Shows what is stored, through the admin listener: keys with their tags, age and remaining time, and their number.
     Keys(keys::KeysArgs),
+    /// Shows how a running Larder is, through the admin listener: stores, Redis, the purge log, and what is amiss.
+    Stat(stat::StatArgs),
 }
 
 /// Runs the command line.
@@ -101,5 +104,6 @@ fn run_command(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::explain(args),
         Command::Purge(args) => purge::purge(args),
         Command::Keys(args) => keys::keys(args),
+        Command::Stat(args) => stat::stat(&args),
     }
 }

@@ -6,7 +6,9 @@
 mod begins;
 mod events;
 pub mod pattern;
+mod purging;
 pub mod read;
+mod redis;
 pub mod schema;
 pub mod tree;
 
@@ -22,6 +24,8 @@ pub use crate::policy::{Overrides, Ttl};
 pub use begins::Begins;
 pub use events::{ClearCache, EventFields, EventTenant, FieldAt, Model, Webhook};
 pub use pattern::{HostPattern, PathPattern};
+pub use purging::{OnPartition, Purging, RedisLog, TimedPurge, Wait};
+pub use redis::{Password, Redis, RedisServer, RedisTls, Servers, SharedLevel};
 
 /// A whole configuration file, checked.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct Config {
     pub clear_cache: Vec<ClearCache>,
     /// Purges by the clock.
     pub timed_purges: Vec<TimedPurge>,
+    /// How purges get their order, and who has to know of them.
+    pub purging: Purging,
     /// The folder for what outlives a restart.
     pub data_dir: Option<PathBuf>,
     /// The fields that say before `Cache-Control` how Larder caches a response, in their order (RFC 9213).
@@ -298,12 +304,16 @@ pub struct Ask {
 pub struct Store {
     /// Its name in the file.
     pub name: String,
-    /// How much it holds.
+    /// How much it holds in memory; no byte at all with `memory: off`.
     pub capacity: Capacity,
     /// The largest body that it takes, in bytes.
     pub max_object: u64,
     /// What goes first when it is full.
     pub eviction: Eviction,
+    /// The longest that an entry is used from memory; `None`: as long as it may be.
+    pub memory_ttl: Option<Duration>,
+    /// The level in Redis.
+    pub redis: Option<Arc<SharedLevel>>,
 }
 
 /// The maximum of a store.
@@ -435,6 +445,8 @@ pub struct Caching {
     pub bust: Bust,
     /// Who may choose per request (C9).
     pub choices: Allow,
+    /// What becomes of requests while nobody knows what was purged.
+    pub on_partition: OnPartition,
 }
 
 /// Among whom a stored response is shared.
@@ -571,21 +583,6 @@ impl TagSelector {
             Self::Tag(template) | Self::Pattern(template) => template,
         }
     }
-}
-
-/// A purge that is repeated (C10).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimedPurge {
-    /// How long from one to the next.
-    pub every: Duration,
-    /// Exact tags.
-    pub tags: Vec<String>,
-    /// Patterns over tags.
-    pub patterns: Vec<String>,
-    /// The tenant whose responses are purged, and the public ones; `None`: everybody's.
-    pub tenant: Option<String>,
-    /// Whether it is a soft one.
-    pub soft: bool,
 }
 
 /// What one client may cost.

@@ -1,5 +1,5 @@
-//! The admin listener: `GET /health/live`, `GET /health/ready`, `POST /purge` and `GET /keys`, which `larder purge` and
-//! `larder keys` use.
+//! The admin listener: `GET /health/live`, `GET /health/ready`, and what `larder purge`, `larder keys` and `larder stat` use:
+//! `POST /purge`, `GET /keys` and `GET /stat`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,7 +16,8 @@ use super::asked::{self, Asked};
 use super::keys;
 use super::purging::{self, How};
 use super::receipts::json;
-use super::token::{may_look, may_purge};
+use super::stat;
+use super::token::{self, may_look, may_purge};
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::proxy::audit::{self, Asker};
@@ -50,14 +51,19 @@ impl AdminService {
 
     async fn routed(&self, asker: &mut Asker, request: Request<Body>) -> Result<Response<Body>, Error> {
         match (request.method(), request.uri().path()) {
-            (&Method::GET | &Method::HEAD, "/health/live" | "/health/ready") => {
+            (&Method::GET | &Method::HEAD, "/health/live") => {
                 Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })))
             }
+            // Pages are answered whatever is amiss with the cache: it is told, and no reason to send requests elsewhere.
+            (&Method::GET | &Method::HEAD, "/health/ready") => {
+                Ok(json(StatusCode::OK, &stat::ready(self.shared.cache(), self.shared.config())))
+            }
+            (&Method::GET, "/stat") => self.stat(asker, request.into_parts().0).await,
             (&Method::POST, "/purge") => self.purge(asker, request).await,
             (&Method::GET, "/keys") => self.keys(asker, request.into_parts().0).await,
             _ => Err(Error::new(
                 ErrorKind::NoRoute,
-                "the admin listener has GET /health/live, GET /health/ready, GET /keys and POST /purge",
+                "the admin listener has GET /health/live, GET /health/ready, GET /keys, GET /stat and POST /purge",
             )),
         }
     }
@@ -65,9 +71,10 @@ impl AdminService {
     async fn purge(&self, asker: &mut Asker, request: Request<Body>) -> Result<Response<Body>, Error> {
         let token = may_purge(self.shared.config().admin.as_ref(), request.headers())?.clone();
         asker.who = Some(token.name.clone());
+        let id = purging::id_of(request.headers());
         let asked = Asked::from_json(&asked::read(request.into_body()).await?)?;
         let wanted = asked.wanted()?;
-        let how = How { tenant: asked.tenant.map(Into::into), soft: asked.soft, dry_run: asked.dry_run };
+        let how = How { tenant: asked.tenant.map(Into::into), soft: asked.soft, dry_run: asked.dry_run, id };
         let _permit = if how.dry_run { Some(self.look().await?) } else { None };
         purging::purge(&self.shared, &token, asker, wanted, how).await
     }
@@ -78,6 +85,16 @@ impl AdminService {
         let _permit = self.look().await?;
         let found = keys::answer(&self.shared, token, request.uri.query().unwrap_or_default()).await?;
         Ok(json(StatusCode::OK, &found))
+    }
+
+    async fn stat(&self, asker: &mut Asker, request: Parts) -> Result<Response<Body>, Error> {
+        let token = may_look(self.shared.config().admin.as_ref(), &request.headers)?;
+        asker.who = Some(token.name.clone());
+        // The figures are those of all tenants together.
+        if token.tenant.is_some() {
+            return Err(token::for_one_tenant());
+        }
+        Ok(json(StatusCode::OK, &stat::figures(self.shared.cache(), self.shared.config()).await))
     }
 
     async fn look(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
+use super::purging;
 use super::receipts;
 use super::token::bearer;
 use crate::config::ClearCache;
@@ -42,6 +43,7 @@ async fn cleared(
         return Err(unauthorized("`Authorization: Bearer TOKEN` is missing"));
     }
     parts.headers.remove(COOKIE);
+    let id = purging::id_of(&parts.headers);
     let who = shared.identified(&parts, about.host()).await?;
     parts.headers.remove(AUTHORIZATION);
     if who.invalid {
@@ -53,7 +55,7 @@ async fn cleared(
     let asker = Asker { who: user, from: about.client, way: "clear-cache" };
     let (wanted, terms) = ([Wanted::Everything], Terms::hard(whose));
     let planned = shared.plan_purge(&wanted, &terms)?;
-    let done = shared.carry_out(&planned);
+    let done = shared.carry_out(&planned, &id).await?;
     for (purge, receipt) in planned.purges.iter().zip(&done) {
         audit::purged(&asker, &audit::what(&wanted), &purge.whose, purge.mode, receipt);
     }

@@ -8,6 +8,7 @@ mod keys;
 mod magento;
 mod purging;
 mod receipts;
+mod stat;
 mod timed;
 mod token;
 mod verbs;

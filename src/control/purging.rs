@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::keys::{self, Kept, blocking};
@@ -14,7 +14,7 @@ use crate::http::Body;
 use crate::proxy::Shared;
 use crate::proxy::audit::{self, Asker};
 use crate::proxy::selection::{Planned, Terms, Wanted};
-use crate::purge::{Covering, Mode};
+use crate::purge::{Covering, Mode, random_id};
 
 /// How many keys a dry run names.
 const SAMPLE: usize = 100;
@@ -27,12 +27,23 @@ pub(super) struct How {
     pub(super) soft: bool,
     /// Whether to say only what would be covered.
     pub(super) dry_run: bool,
+    /// The purge's id.
+    pub(super) id: String,
+}
+
+/// The id of a purge: that of an earlier try, where the request names one, or a new one.
+pub(super) fn id_of(headers: &HeaderMap) -> String {
+    /// The longest that is taken.
+    const LONGEST: usize = 128;
+    let named = headers.get("idempotency-key").and_then(|id| id.to_str().ok());
+    let named = named.filter(|id| (1..=LONGEST).contains(&id.len()));
+    named.map_or_else(random_id, str::to_owned)
 }
 
 /// Plans a purge with this token, and carries it out unless it is a dry run.
 ///
 /// # Errors
-/// 400 where something is not understood, 403 where it is another tenant's.
+/// 400 where something is not understood, 403 where it is another tenant's, 503 where the log cannot be reached.
 pub(super) async fn purge(
     shared: &Arc<Shared>,
     token: &Token,
@@ -47,7 +58,7 @@ pub(super) async fn purge(
     if how.dry_run {
         return dry_run(shared, token, &planned, what).await;
     }
-    let done = shared.carry_out(&planned);
+    let done = shared.carry_out(&planned, &how.id).await?;
     for (purge, receipt) in planned.purges.iter().zip(&done) {
         audit::purged(asker, &audit::what(&wanted), &purge.whose, mode, receipt);
     }

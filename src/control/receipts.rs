@@ -1,5 +1,7 @@
 //! What a purge answers with.
 
+use std::collections::BTreeSet;
+
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json as value};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json as value};
 use crate::http::Body;
 use crate::proxy::audit::whose_text;
 use crate::proxy::selection::{Planned, Terms, Wanted};
-use crate::purge::{Mode, Receipt};
+use crate::purge::{Mode, Nodes, Receipt};
 
 /// What was asked for: `everything`, or lists under the words of `POST /purge`.
 pub(super) fn what(wanted: &[Wanted]) -> Value {
@@ -44,8 +46,24 @@ pub(super) fn receipt(done: &[Receipt], planned: &Planned, terms: &Terms, what: 
         // Counting would take as long as the stores are large; without a row there is nothing to count.
         "covered": if done.is_empty() { value!(0) } else { value!("not counted") },
     });
+    add_nodes(&mut answer, done);
     add_nothing(&mut answer, planned);
     json(StatusCode::OK, &answer)
+}
+
+/// Says which nodes obey the purge, where several share the log and it waited for them. Of several records all count: a
+/// node that was gone for one of them is not among those that have applied it.
+pub(super) fn add_nodes(answer: &mut Value, done: &[Receipt]) {
+    let found: Vec<&Nodes> = done.iter().filter_map(|receipt| receipt.nodes.as_ref()).collect();
+    let sorted = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<BTreeSet<_>>();
+    let gone = sorted(&mut found.iter().flat_map(|nodes| &nodes.gone));
+    let applied =
+        sorted(&mut found.iter().flat_map(|nodes| &nodes.applied).filter(|name| !gone.contains(*name)));
+    if !found.is_empty()
+        && let Value::Object(map) = answer
+    {
+        map.insert("nodes".to_owned(), value!({ "applied": applied, "gone": gone }));
+    }
 }
 
 /// Says what of the purge names nothing that is kept.

@@ -6,7 +6,7 @@ use crate::config::TimedPurge;
 use crate::proxy::Shared;
 use crate::proxy::audit::{self, Asker};
 use crate::proxy::selection::{Terms, Wanted};
-use crate::purge::{Mode, Where};
+use crate::purge::{Mode, Where, random_id};
 
 /// Carries out the timed purges of the configuration, for ever. Each counts its time from here on.
 pub async fn timed_purges(shared: Arc<Shared>) {
@@ -22,19 +22,23 @@ pub async fn timed_purges(shared: Arc<Shared>) {
 async fn repeat(shared: Arc<Shared>, timed: TimedPurge) {
     loop {
         tokio::time::sleep(timed.every).await;
-        carry_out(&shared, &timed);
+        carry_out(&shared, &timed).await;
     }
 }
 
-fn carry_out(shared: &Shared, timed: &TimedPurge) {
+async fn carry_out(shared: &Shared, timed: &TimedPurge) {
     let tags = timed.tags.iter().cloned().map(Wanted::Tag);
     let wanted: Vec<Wanted> = tags.chain(timed.patterns.iter().cloned().map(Wanted::Pattern)).collect();
     let whose = timed.tenant.as_ref().map_or(Where::All, |tenant| Where::Tenant(tenant.as_str().into()));
     let terms = Terms { mode: if timed.soft { Mode::Soft } else { Mode::Hard }, ..Terms::hard(whose) };
     let asker = Asker { way: "timed", ..Asker::default() };
-    match shared.plan_purge(&wanted, &terms) {
-        Ok(planned) => {
-            for (purge, receipt) in planned.purges.iter().zip(&shared.carry_out(&planned)) {
+    let done = match shared.plan_purge(&wanted, &terms) {
+        Ok(planned) => shared.carry_out(&planned, &random_id()).await.map(|done| (planned, done)),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok((planned, done)) => {
+            for (purge, receipt) in planned.purges.iter().zip(&done) {
                 audit::purged(&asker, &audit::what(&wanted), &purge.whose, purge.mode, receipt);
             }
         }

@@ -52,6 +52,11 @@ pub(super) fn another_tenant() -> Error {
     forbidden("the token is for another tenant")
 }
 
+/// The refusal of a token that is bound to a tenant, where something is not told by tenants.
+pub(super) fn for_one_tenant() -> Error {
+    forbidden("the token is for one tenant, and these are figures of all")
+}
+
 fn forbidden(why: &'static str) -> Error {
     Error::new(ErrorKind::Forbidden, why)
 }

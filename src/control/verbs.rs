@@ -109,7 +109,8 @@ async fn purge(
         Some(named) => Some(named.into()),
         None => tenant,
     };
-    let how = How { tenant, soft: asked.soft, dry_run: asked.dry_run };
+    let id = purging::id_of(&parts.headers);
+    let how = How { tenant, soft: asked.soft, dry_run: asked.dry_run, id };
     purging::purge(shared, &token, asker, wanted, how).await
 }
 

@@ -21,6 +21,7 @@ pub enum Reason {
     RequestNoCache,
     RequestMaxAge,
     Purged,
+    LogAway,
     SoftPurged,
     Bust,
     ClientRefresh,
@@ -89,6 +90,7 @@ impl Reason {
         Self::RequestNoCache,
         Self::RequestMaxAge,
         Self::Purged,
+        Self::LogAway,
         Self::SoftPurged,
         Self::Bust,
         Self::ClientRefresh,
@@ -177,6 +179,9 @@ impl Reason {
                 ("request-max-age", "the request wants a younger response (RFC 9111 section 5.2.1.1)")
             }
             Self::Purged => ("purged", "the stored response was purged"),
+            Self::LogAway => {
+                ("log-away", "the shared log of purges could not be read for longer than its bound")
+            }
             Self::SoftPurged => {
                 ("soft-purged", "the stored response was softly purged, longer ago than its stale window")
             }

@@ -77,7 +77,7 @@ impl<S: Inner> Proxy<S> {
             job.request.extensions.remove::<Interim>();
             let private = None;
             let (shared, inner) = (self.shared.clone(), self.inner.clone());
-            tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private }.run());
+            tokio::spawn(FillTask { shared, inner, job: Arc::new(job), leader, private, lease: None }.run());
         }
     }
 
@@ -134,11 +134,18 @@ impl<S: Inner> Proxy<S> {
         old: Option<Arc<StoredResponse>>,
         variant: Option<CacheKey>,
     ) -> Response<Body> {
-        let since = self.shared.cache.current(plan.keyed.coverage().stripe());
+        // Before `since`: whatever was acknowledged before this request came is in force here, if this node is current now.
+        let cache = &self.shared.cache;
+        let (current, settled) = (cache.is_current(), cache.fence().provisional() == 0);
+        let reason = if current { reason } else { Reason::LogAway };
+        let since = cache.current(plan.keyed.coverage().stripe());
         let head = self.asks_with_head(&visit, &plan, old.as_deref());
         let (job, says_less) = self.job(&visit, &plan, head);
         let mut variant = variant;
-        let mut want = if plan.asked.wishes.refresh.is_some() { Want::New } else { Want::Any };
+        // While nobody knows what was purged, or where a purge has its place, only a fill that begins after this request came is
+        // good enough.
+        let new = !current || !settled || plan.asked.wishes.refresh.is_some();
+        let mut want = if new { Want::New } else { Want::Any };
         let errand = Errand { visit, plan, reason, old, job: Arc::new(job), says_less, since };
         for _ in 0..ROUNDS {
             let whole = variant.as_ref().unwrap_or(&errand.plan.keyed.key);
@@ -188,7 +195,7 @@ impl<S: Inner> Proxy<S> {
                 let fill = leader.fill();
                 let (shared, inner, job) = (self.shared.clone(), self.inner.clone(), job.clone());
                 let private = Some(private);
-                tokio::spawn(FillTask { shared, inner, job, leader, private }.run());
+                tokio::spawn(FillTask { shared, inner, job, leader, private, lease: None }.run());
                 (fill, Some(receiver))
             }
         }

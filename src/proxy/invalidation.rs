@@ -8,18 +8,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::audit::{self, Asker};
 use super::selection::{Terms, Wanted};
 use super::shared::Shared;
 use super::tags::{GROUP_INVALIDATION, LARDER_PURGE, LITESPEED_PURGE, Said};
 use super::visit::Visit;
-use super::write::{is_nobody, whose};
+use super::write::{Carried, is_nobody, whose};
 use crate::config::Route;
-use crate::http::{Body, fields, reference, structured};
+use crate::http::{fields, reference, structured};
 use crate::identity::User;
-use crate::purge::{Causer, Mode, Where};
+use crate::purge::{Causer, Handling, Mode, Where, random_id};
 
 /// A request whose answer may purge.
 #[derive(Debug, Clone)]
@@ -54,24 +54,32 @@ impl Purging {
     }
 
     /// The answer to a request with a safe method. Cache groups are ignored here (RFC 9875 section 3).
-    pub(super) fn answered(&self, shared: &Shared, said: &Said) {
-        if !said.purges.is_empty() {
-            self.carry_out(shared, self.asked(&said.purges), &self.whose);
+    pub(super) async fn answered(&self, shared: &Shared, said: &Said) -> Carried {
+        if said.purges.is_empty() {
+            return Carried::default();
         }
+        self.carry_out(shared, self.asked(&said.purges), &self.whose).await
     }
 
-    /// The answer to a write. How many records it made.
-    pub(super) fn written(&self, shared: &Shared, said: &Said, response: &Response<Body>) -> u64 {
+    /// The answer to a write.
+    pub(super) async fn written(
+        &self,
+        shared: &Shared,
+        said: &Said,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Carried {
         // As for the written URL itself: a redirect is no sign that nobody's write was accepted.
-        let unsure = self.nobody && response.status().is_redirection();
+        let unsure = self.nobody && status.is_redirection();
         let whose = if unsure { &Where::Public } else { &self.whose };
-        let records = self.carry_out(shared, self.locations(response), whose);
+        let located = self.locations(status, headers);
         let mut asked = Vec::new();
         if !said.purges.is_empty() {
             asked.extend(self.groups(&said.purges));
             asked.extend(self.asked(&said.purges));
         }
-        records + self.carry_out(shared, asked, &self.whose)
+        let located = self.carry_out(shared, located, whose).await;
+        located.and(self.carry_out(shared, asked, &self.whose).await)
     }
 
     fn asked(&self, purges: &HeaderMap) -> Vec<Asked> {
@@ -112,11 +120,11 @@ impl Purging {
     }
 
     /// RFC 9111 section 4.4: only of the same origin, only where the write was not refused.
-    fn locations(&self, response: &Response<Body>) -> Vec<Asked> {
-        if !(response.status().is_success() || response.status().is_redirection()) {
+    fn locations(&self, status: StatusCode, headers: &HeaderMap) -> Vec<Asked> {
+        if !(status.is_success() || status.is_redirection()) {
             return Vec::new();
         }
-        let values = [LOCATION, CONTENT_LOCATION].map(|name| response.headers().get(name));
+        let values = [LOCATION, CONTENT_LOCATION].map(|name| headers.get(name));
         let texts = values.into_iter().flatten().filter_map(|value| value.to_str().ok());
         let resolved = texts.filter_map(|text| reference::resolve(&self.path, self.query.as_deref(), text));
         resolved
@@ -193,8 +201,8 @@ impl Purging {
         Ok(wanted.into_iter().map(|wanted| (mode, wanted)).collect())
     }
 
-    fn carry_out(&self, shared: &Shared, asked: Vec<Asked>, whose: &Where) -> u64 {
-        let mut records = 0;
+    async fn carry_out(&self, shared: &Shared, asked: Vec<Asked>, whose: &Where) -> Carried {
+        let mut carried = Carried::default();
         for mode in [Mode::Hard, Mode::Soft] {
             let wanted: Vec<Wanted> =
                 asked.iter().filter(|(m, _)| *m == mode).map(|(_, wanted)| wanted.clone()).collect();
@@ -204,10 +212,11 @@ impl Purging {
             let terms = Terms { whose: whose.clone(), mode, by: self.by };
             match shared.plan_purge(&wanted, &terms) {
                 Ok(planned) => {
-                    let receipts = shared.carry_out(&planned);
-                    records += receipts.len() as u64;
-                    for (purge, receipt) in planned.purges.iter().zip(&receipts) {
-                        audit::purged(&self.asker(), &audit::what(&wanted), &purge.whose, mode, receipt);
+                    let started = shared.start(&planned, &random_id(), Handling::Insist);
+                    for (purge, underway) in planned.purges.iter().zip(started) {
+                        if let Some(receipt) = carried.wait(underway).await {
+                            audit::purged(&self.asker(), &audit::what(&wanted), &purge.whose, mode, &receipt);
+                        }
                     }
                 }
                 Err(error) => {
@@ -216,7 +225,7 @@ impl Purging {
                 }
             }
         }
-        records
+        carried
     }
 
     fn asker(&self) -> Asker {
@@ -325,9 +334,8 @@ mod tests {
     #[test]
     fn rfc9111_4_4_locations_of_the_same_origin_only() {
         let located = |status: u16, name: &'static str, value: &str| {
-            let response =
-                Response::builder().status(status).header(name, value).body(Body::empty()).unwrap();
-            purging().locations(&response)
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+            purging().locations(StatusCode::from_u16(status).unwrap(), &headers)
         };
         assert_eq!(located(201, "location", "/items/8"), [(Mode::Hard, here("/items/8"))]);
         assert_eq!(located(303, "location", "https://SHOP.example/"), [(Mode::Hard, here("/"))]);

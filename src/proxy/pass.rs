@@ -29,7 +29,7 @@ impl<S: Inner> Proxy<S> {
         denied: Option<Reason>,
     ) -> Response<Body> {
         let told = self.told(&visit);
-        let verdict = Verdict { also: denied, ..Verdict::new(XCache::Bypass, reason, Source::Origin) };
+        let mut verdict = Verdict { also: denied, ..Verdict::new(XCache::Bypass, reason, Source::Origin) };
         let credential = self.shared.identifier.credential(&visit.parts);
         // A logout is a GET in some applications: the guard ends the credential before and after.
         let ending = self.shared.identifier.unsafe_request(&visit.parts);
@@ -37,7 +37,7 @@ impl<S: Inner> Proxy<S> {
         match self.send_as_is(visit).await {
             Ok((response, said)) => {
                 if let Some(purging) = purging {
-                    purging.answered(&self.shared, &said);
+                    verdict.pending = purging.answered(&self.shared, &said).await.pending;
                 }
                 self.passed(told, verdict, credential, ending, response)
             }
@@ -99,9 +99,11 @@ impl<S: Inner> Proxy<S> {
         match self.send_as_is(visit).await {
             Ok((mut response, said)) => {
                 let posted = posting.and_then(|posting| posting.answered(&self, &said, &response));
-                let records =
-                    purging.written(&self.shared, &said, &response) + pending.answered(response.status());
-                if let Some(kept) = posted.and_then(|posted| posted.after_its_purges(records)) {
+                let carried =
+                    purging.written(&self.shared, &said, response.status(), response.headers()).await;
+                let carried = carried.and(pending.answered(response.status()).await);
+                verdict.pending = carried.pending;
+                if let Some(kept) = posted.and_then(|posted| posted.after_its_purges(carried.records)) {
                     verdict.stored = true;
                     response = response.map(|body| kept.keep(body));
                 }

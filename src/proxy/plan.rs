@@ -42,7 +42,7 @@ pub(super) struct NoPlan {
 
 /// A request that may be answered from the cache, as far as a look-up needs to know it.
 pub(super) struct Glance<'a> {
-    caching: &'a Arc<Caching>,
+    pub(super) caching: &'a Arc<Caching>,
     pub(super) probe: Probe<'a>,
     pub(super) asked: Asked,
     /// As in [`Plan`].

@@ -104,7 +104,7 @@ impl Posting {
             return None;
         };
         let (shared, inner) = (proxy.shared.clone(), proxy.inner.clone());
-        let task = FillTask { shared, inner, job: self.job, leader, private: None };
+        let task = FillTask { shared, inner, job: self.job, leader, private: None, lease: None };
         task.posted(self.since, self.requested, said, response)
     }
 

@@ -1,6 +1,6 @@
 //! Errors become responses here, and nowhere else.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
 
 use super::verdict::{Source, Verdict, XCache};
@@ -14,7 +14,8 @@ pub fn rescue(error: &Error) -> (Response<Body>, Verdict) {
     let side = match kind.side() {
         Side::Client => "the request was refused",
         Side::Origin => "the application behind Larder did not answer",
-        Side::Store | Side::Internal => "Larder itself failed",
+        Side::Store => "what Larder keeps its data in cannot be reached",
+        Side::Internal => "Larder itself failed",
     };
     let text = format!("{} {}\n{side}: {}\n", kind.status().as_u16(), kind.name(), error.detail());
     let mut response = Response::new(Body::from(text));
@@ -25,6 +26,9 @@ pub fn rescue(error: &Error) -> (Response<Body>, Verdict) {
     match kind {
         ErrorKind::Unauthorized => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        ErrorKind::PurgeNotLogged => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         ErrorKind::MethodNotAllowed => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

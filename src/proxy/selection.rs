@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::error::{Error, ErrorKind};
 use crate::http::reference;
 use crate::identity::User;
-use crate::purge::{Causer, Mode, Purge, Receipt, Selector, Where};
+use crate::purge::{Causer, Handling, Mode, Purge, Receipt, Selector, Underway, Unlogged, Where};
 use crate::tag::Pattern;
 
 /// The most things that one purge names.
@@ -192,16 +192,35 @@ impl Shared {
         Ok(self.url_selector(host, &authority, &path, query.as_deref()))
     }
 
-    /// Carries the purges out. When it returns, they are in force.
-    pub fn carry_out(&self, planned: &Planned) -> Vec<Receipt> {
-        let everything = |purge: &Purge| {
-            purge.whose == Where::All && purge.mode == Mode::Hard && purge.selectors == [Selector::Everything]
+    /// Carries the purges out, under an id and what follows from it. They are under way when this returns.
+    pub fn start(&self, planned: &Planned, id: &str, handling: Handling) -> Vec<Underway> {
+        let start = |(n, purge): (usize, &Purge)| {
+            let id = if n == 0 { id.to_owned() } else { format!("{id}.{n}") };
+            self.cache().purge_as(id, purge.clone(), handling)
         };
-        let one = |purge: &Purge| {
-            if everything(purge) { self.cache().purge_everything() } else { self.cache().purge_with(purge) }
-        };
-        planned.purges.iter().map(one).collect()
+        planned.purges.iter().enumerate().map(start).collect()
     }
+
+    /// The same, and waits until they are in force.
+    ///
+    /// # Errors
+    /// 503 where the log cannot be reached, with the id to ask again with.
+    pub async fn carry_out(&self, planned: &Planned, id: &str) -> Result<Vec<Receipt>, Error> {
+        let mut receipts = Vec::with_capacity(planned.purges.len());
+        for underway in self.start(planned, id, Handling::Report) {
+            receipts.push(underway.acknowledged().await.map_err(|unlogged| not_logged(id, &unlogged))?);
+        }
+        Ok(receipts)
+    }
+}
+
+/// The answer to a purge that is not acknowledged.
+fn not_logged(id: &str, unlogged: &Unlogged) -> Error {
+    let what = format!(
+        "{}; it may be in force already: ask again with `Idempotency-Key: {id}`, and it is in force once",
+        unlogged.why
+    );
+    Error::new(ErrorKind::PurgeNotLogged, what)
 }
 
 fn bad(what: String) -> Error {

@@ -28,7 +28,7 @@ use super::visit::{Proxy, Visit};
 use super::wishes::Asked as Wanted;
 use crate::cache::Lookup;
 use crate::clock::Now;
-use crate::config::Route;
+use crate::config::{OnPartition, Route};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::http::{Body, Present};
 use crate::key::CacheKey;
@@ -183,6 +183,9 @@ impl<S: Inner> Proxy<S> {
             }
             Onward::LookedUp(looked_up) => {
                 let (plan, lookup, variant) = *looked_up;
+                if self.looks_further(&plan) {
+                    return self.later(move |proxy| proxy.brought(visit, plan, lookup, variant));
+                }
                 self.looked_up(visit, plan, lookup, variant)
             }
         }
@@ -195,13 +198,28 @@ impl<S: Inner> Proxy<S> {
         }
         let glance = self.glance(visit).map_err(Onward::Pass)?;
         let (key, fields) = (&glance.probe.key, &visit.parts.headers);
-        let (lookup, variant) = self.shared.cache.lookup(glance.store(), key, fields, glance.now);
+        let (mut lookup, variant) = self.shared.cache.lookup(glance.store(), key, fields, glance.now);
+        if !self.shared.cache.is_current() {
+            lookup = self.without_proof(&glance, lookup).map_err(Onward::Pass)?;
+        }
         if let Lookup::Found(stored, Validity::Valid) = &lookup
             && let Some(response) = self.hit(visit, &glance, stored)
         {
             return Ok(response);
         }
         Err(Onward::LookedUp(Box::new((glance.kept(visit), lookup, variant))))
+    }
+
+    /// What was found, while nobody knows what was purged meanwhile.
+    fn without_proof(&self, glance: &Glance<'_>, lookup: Lookup) -> Result<Lookup, NoPlan> {
+        match (glance.caching.on_partition, lookup) {
+            (OnPartition::Serve, Lookup::Found(stored, _)) => {
+                let validity = self.shared.cache.check_as_known(&stored, None);
+                Ok(Lookup::Found(stored, validity))
+            }
+            (OnPartition::Bypass, _) => Err(NoPlan { reason: Reason::LogAway, denied: glance.asked.denied }),
+            (_, lookup) => Ok(lookup),
+        }
     }
 
     /// The answer, where what is stored is valid and may be served as it is. Nothing here outlives the request, and nothing is
@@ -226,6 +244,38 @@ impl<S: Inner> Proxy<S> {
         let stored = (stored, &freshness);
         (decision == Decision::Serve)
             .then(|| self.serve_so_fresh(visit, glance.range, stored, &verdict(), glance.now))
+    }
+
+    /// Whether the shared level may have what memory has not.
+    fn looks_further(&self, plan: &Plan) -> bool {
+        let cache = &self.shared.cache;
+        cache.level(plan.caching.tier.store).is_some()
+            && plan.asked.wishes.refresh.is_none()
+            // Without proof nothing that is stored is served, wherever it lies.
+            && (cache.is_current() || plan.caching.on_partition == OnPartition::Serve)
+    }
+
+    /// The shared level is asked first.
+    async fn brought(
+        self,
+        visit: Visit,
+        plan: Plan,
+        lookup: Lookup,
+        variant: Option<CacheKey>,
+    ) -> Response<Body> {
+        let brought = {
+            let coverage = plan.keyed.coverage();
+            self.shared.cache.bring(&coverage, &visit.parts.headers, plan.now).await
+        };
+        let (lookup, variant) = match brought.lookup {
+            Lookup::Found(_, Validity::Purged) | Lookup::Absent => (lookup, variant),
+            found => (found, brought.variant),
+        };
+        let plan = Plan { now: self.shared.now(), ..plan };
+        match self.looked_up(visit, plan, lookup, variant) {
+            Flow::Now(response) => response,
+            Flow::Later(future) => future.await,
+        }
     }
 
     /// What becomes of a request that is no plain hit.

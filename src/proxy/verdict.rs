@@ -83,6 +83,8 @@ pub struct Verdict {
     pub key: Option<CacheKey>,
     /// Whether the client may see the key.
     pub show_key: bool,
+    /// Whether purges that the answer brought about are in force on this node only, and others will hear of them later.
+    pub pending: bool,
     /// Since when a stored response is stale by a soft purge, on the monotonic clock.
     pub stale_since: Option<std::time::Duration>,
 }
@@ -100,6 +102,7 @@ impl Verdict {
             forwarded: None,
             key: None,
             show_key: false,
+            pending: false,
             stale_since: None,
         }
     }
@@ -110,6 +113,7 @@ impl Verdict {
             || self.stored
             || self.collapsed
             || self.show_key
+            || self.pending
             || self.forwarded.is_some()
             || self.source != Source::Memory;
         (!more).then_some((self.reason as u8, self.x_cache as u8))
@@ -146,6 +150,9 @@ impl Verdict {
         }
         if self.source == Source::Memory {
             text.push_str("_memory");
+        }
+        if self.pending {
+            text.push_str("_purge-pending");
         }
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Larder"))
     }

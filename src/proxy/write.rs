@@ -14,7 +14,40 @@ use super::visit::Visit;
 use crate::config::{FieldAt, Piece, Write};
 use crate::error::{Error, ErrorKind};
 use crate::http::query;
-use crate::purge::{Selector, Where};
+use crate::purge::{Handling, Purge, Receipt, Selector, Underway, Where, random_id};
+
+/// The purges that an answer brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Carried {
+    /// How many records they made.
+    pub(super) records: u64,
+    /// Whether some are not acknowledged: they are in force on this node, and others will hear of them later.
+    pub(super) pending: bool,
+}
+
+impl Carried {
+    /// Waits for one of them. `None`: it is pending.
+    pub(super) async fn wait(&mut self, purge: Underway) -> Option<Receipt> {
+        self.records += 1;
+        match purge.acknowledged().await {
+            Ok(receipt) => Some(receipt),
+            Err(unlogged) => {
+                tracing::warn!(
+                    id = unlogged.id,
+                    why = unlogged.why,
+                    "a purge is in force here, and pending elsewhere"
+                );
+                self.pending = true;
+                None
+            }
+        }
+    }
+
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { records: self.records + other.records, pending: self.pending || other.pending }
+    }
+}
 
 /// A write under way. Dropped before its answer is known, it may have happened: it purges.
 pub(super) struct Pending {
@@ -37,13 +70,17 @@ impl Pending {
     }
 
     /// The origin answered: 2xx and 3xx mean that it happened, anything else that it did not. How many records it made.
-    pub(super) fn answered(mut self, status: StatusCode) -> u64 {
+    pub(super) async fn answered(mut self, status: StatusCode) -> Carried {
         if status.is_success() {
             self.whose = self.sure.clone();
         } else if !status.is_redirection() {
             self.forget();
         }
-        self.purge()
+        let mut carried = Carried::default();
+        if let Some(purge) = self.purge() {
+            carried.wait(purge).await;
+        }
+        carried
     }
 
     /// There is no answer. Where the request never got to the origin, nothing happened.
@@ -53,16 +90,14 @@ impl Pending {
         }
     }
 
-    /// Purges, once, and says how many records that made.
-    fn purge(&mut self) -> u64 {
+    /// Purges, once.
+    fn purge(&mut self) -> Option<Underway> {
         let mut selectors = std::mem::take(&mut self.selectors);
         selectors.extend(self.rules.purges(&self.shared.config.writes));
         self.forget();
-        if selectors.is_empty() {
-            return 0;
-        }
-        self.shared.cache.purge(&selectors, &self.whose);
-        1
+        // What was written is written, whether the log hears of it or not.
+        let purge = || Purge::hard(selectors.clone(), self.whose.clone());
+        (!selectors.is_empty()).then(|| self.shared.cache.purge_as(random_id(), purge(), Handling::Insist))
     }
 
     fn forget(&mut self) {
@@ -86,7 +121,8 @@ pub(super) fn whose(visit: &Visit) -> Where {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.purge();
+        // It goes on by itself: nobody is there to be told.
+        drop(self.purge());
     }
 }
 

@@ -3,13 +3,16 @@
 //! Invariant 3 rests on orders of loads and stores. The three orders are lists of steps, [`APPLY`], [`LOOK`] and [`RAISE`]: the
 //! fence takes them one after the other, and the tests let anything happen in between, and show what breaks in another order.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::coverage::{STRIPES, stripes};
-use super::log::{LocalLog, PurgeLog};
-use super::record::{Causer, Purge, Receipt, Record};
+use super::epoch::{Epochs, Incarnation, Mark, Proof};
+use super::log::{Handling, LocalLog, PurgeLog, SharedLog, random_id};
+use super::record::{Causer, Purge, Record};
 use super::table::{Limits, Table};
+use super::underway::Underway;
 use crate::clock::Now;
 use crate::policy::Validity;
 use crate::stored::{Covered, Position};
@@ -24,10 +27,21 @@ pub struct Fence {
     stripes: Vec<Stripe>,
     floor: AtomicU64,
     table: RwLock<Table>,
-    log: Box<dyn PurgeLog>,
+    log: Log,
+    epochs: Epochs,
+    proof: Proof,
+    /// How many purges are in force here without having their place in the log.
+    provisional: AtomicUsize,
     /// The last record that is in force. Held while records are applied: one at a time, in the order of their numbers.
     applied: Mutex<Position>,
     limits: Limits,
+}
+
+enum Log {
+    /// Of this process alone: nothing can come into it that this node does not know.
+    Own(Box<dyn PurgeLog>),
+    /// Of several nodes. Its follower applies what comes ([`Fence::apply`]).
+    Shared(Arc<dyn SharedLog>),
 }
 
 impl Default for Fence {
@@ -79,11 +93,23 @@ impl Fence {
 
     /// A fence over any log, from its beginning.
     pub fn over(log: Box<dyn PurgeLog>, limits: Limits) -> Self {
+        Self::with(Log::Own(log), Proof::always(), limits)
+    }
+
+    /// A fence over a log that several nodes share. Until its follower has read the log, nothing that is stored is valid.
+    pub fn over_shared(log: Arc<dyn SharedLog>, limits: Limits) -> Self {
+        Self::with(Log::Shared(log), Proof::none(), limits)
+    }
+
+    fn with(log: Log, proof: Proof, limits: Limits) -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
             floor: AtomicU64::new(0),
             table: RwLock::default(),
             log,
+            epochs: Epochs::own(),
+            proof,
+            provisional: AtomicUsize::new(0),
             applied: Mutex::new(0),
             limits,
         }
@@ -112,30 +138,120 @@ impl Fence {
 
     // ---- A purge.
 
-    /// Sequences a purge. When it returns, the purge is in force.
-    pub fn purge(&self, purge: Purge, now: Now) -> Receipt {
-        let receipt = self.log.append(purge, now);
-        // The purge is acknowledged after this node's own follower has applied it: this one, or one that was faster.
-        self.follow();
-        receipt
+    /// Hands a purge to the log. Where the log is this process's own, the purge is in force when this returns.
+    pub fn purge(&self, purge: Purge, now: Now) -> Underway {
+        self.hand_over(random_id(), purge, Handling::Report, now)
     }
 
-    /// Applies what the log has.
-    pub fn follow(&self) {
-        let mut applied = lock(&self.applied);
-        let after = *applied;
-        self.log.follow(after, &mut |record| {
-            let gap = record.seq != *applied + 1;
-            APPLY.iter().for_each(|step| step(self, record));
-            *applied = record.seq;
-            if gap {
-                tracing::error!(seq = record.seq, "purges are missing: all stored responses are given up");
-                self.raise(record.seq);
+    /// The same under an id, and as `handling` says where the log cannot be reached.
+    pub fn hand_over(&self, id: String, purge: Purge, handling: Handling, now: Now) -> Underway {
+        match &self.log {
+            Log::Own(log) => {
+                let receipt = log.append(purge, now);
+                // The purge is acknowledged after this node's own follower has applied it: this one, or one that was faster.
+                self.follow();
+                Underway::in_force(receipt)
             }
-        });
-        if *applied > after {
-            self.bound();
+            Log::Shared(log) => {
+                if handling == Handling::Insist {
+                    self.obey(&id, &purge);
+                }
+                log.append(id, purge, handling)
+            }
         }
+    }
+
+    /// Applies what the log of this process has. A shared log has a follower of its own.
+    pub fn follow(&self) {
+        let Log::Own(log) = &self.log else { return };
+        let mut applied = lock(&self.applied);
+        log.follow(*applied, &mut |record| self.apply_next(record, &mut applied));
+    }
+
+    /// Applies a record of the shared log, whose place there is `seq`. Records come in the order of their numbers.
+    pub fn apply(&self, mut record: Record, seq: u64) {
+        let mut applied = lock(&self.applied);
+        record.seq = self.epochs.of_seq(seq);
+        self.apply_next(&record, &mut applied);
+    }
+
+    fn apply_next(&self, record: &Record, applied: &mut Position) {
+        if record.seq <= *applied {
+            return;
+        }
+        let gap = record.seq != *applied + 1;
+        APPLY.iter().for_each(|step| step(self, record));
+        *applied = record.seq;
+        // Only now: whoever still finds it provisional looks at the rows, whoever does not finds `current` moved.
+        self.settle(&record.id);
+        if gap {
+            tracing::error!(seq = record.seq, "purges are missing: all stored responses are given up");
+            self.raise(record.seq);
+        }
+        self.bound();
+    }
+
+    // ---- A log that several nodes share.
+
+    /// Follows another incarnation of the log from now on, from its record `from`. Nothing from before is valid any more.
+    pub fn enter(&self, incarnation: Incarnation, from: u64) {
+        let mut applied = lock(&self.applied);
+        self.proof.withdraw();
+        let base = *applied + 1;
+        self.epochs.enter(incarnation, base);
+        *applied = base.saturating_add(from);
+        self.raise(*applied);
+    }
+
+    /// Skips to the record `seq` of the log: what lies between is not to be had any more, so nothing from before is valid.
+    pub fn give_up_to(&self, seq: u64) {
+        let mut applied = lock(&self.applied);
+        let position = self.epochs.of_seq(seq);
+        *applied = position.max(*applied);
+        self.raise(position);
+    }
+
+    /// Everything that the log had at a moment is applied, so this node is current until `until` on the monotonic clock.
+    pub fn prove(&self, until: Duration) {
+        self.proof.hold_until(until);
+    }
+
+    /// Whether this node can prove that it knows every purge it has to obey. Without proof nothing stored is valid.
+    #[inline]
+    pub fn is_proven(&self, now: Now) -> bool {
+        self.proof.holds(now)
+    }
+
+    /// Whether others write to the log as well: then a verdict needs a proof, too.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.log, Log::Shared(_))
+    }
+
+    /// Puts a purge in force on this node that has no place in the log yet, until [`Fence::apply`] gets the record of its id.
+    pub fn obey(&self, id: &str, purge: &Purge) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.provisional.add(id, &purge.selectors, &purge.whose);
+        self.provisional.store(table.provisional.len(), Ordering::SeqCst);
+    }
+
+    /// The purge with this id has its place, or never gets one.
+    pub fn settle(&self, id: &str) {
+        if self.provisional.load(Ordering::SeqCst) > 0 {
+            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            table.provisional.remove(id);
+            self.provisional.store(table.provisional.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// A position of this node as others understand it. `None`: it is of an incarnation that is over.
+    pub fn mark(&self, position: Position) -> Option<Mark> {
+        self.epochs.mark(position)
+    }
+
+    /// A position that was written down. `None`: it is of another incarnation than the one that this node follows.
+    pub fn position(&self, mark: Mark) -> Option<Position> {
+        self.epochs.position(mark)
     }
 
     /// A step of [`APPLY`].
@@ -164,8 +280,10 @@ impl Fence {
         by: Option<Causer>,
     ) -> (Validity, Position) {
         let covered = covered.into();
+        // Before `current`: a purge that is not provisional any more has moved it.
+        let provisional = self.provisional.load(Ordering::SeqCst) > 0;
         let current = self.current(covered.stripe);
-        if from >= current {
+        if from >= current && !provisional {
             return (Validity::Valid, current);
         }
         let mut look = Look::at(covered, from, by);
@@ -204,7 +322,10 @@ impl Fence {
     /// Ends a sweep: nothing that is worth keeping holds for less than `oldest`.
     pub fn end_sweep(&self, oldest: Position) {
         let applied = lock(&self.applied);
-        self.raise(oldest.min(*applied));
+        // What others store in a shared level may hold for less: there the floor follows that of the log.
+        if !self.is_shared() {
+            self.raise(oldest.min(*applied));
+        }
     }
 
     /// Raises the floor. The caller holds `applied`, so that `current` never tells of rows that are not there yet.
@@ -251,6 +372,11 @@ impl Fence {
         }
     }
 
+    /// The number of purges that are in force here without having their place in the log.
+    pub fn provisional(&self) -> usize {
+        self.provisional.load(Ordering::SeqCst)
+    }
+
     /// The number of rows, for statistics.
     pub fn rows(&self) -> usize {
         self.table.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -267,8 +393,8 @@ mod tests {
     use super::super::coverage::{Coverage, Selector, Where};
     use super::*;
     use std::collections::VecDeque;
-    use std::time::Duration;
 
+    use super::super::record::Receipt;
     use crate::identity::{Kind, Tenant};
     use crate::key::{CacheKey, KeyParts, Owner};
     use crate::stored::Selectors;
@@ -303,11 +429,11 @@ mod tests {
     }
 
     fn hard(fence: &Fence, selectors: &[Selector], whose: &Where) -> Receipt {
-        fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), now(0))
+        fence.purge(Purge::hard(selectors.to_vec(), whose.clone()), now(0)).receipt().cloned().unwrap()
     }
 
     fn soft(fence: &Fence, selectors: &[Selector], by: Option<Causer>, seconds: u64) -> Receipt {
-        fence.purge(Purge::soft(selectors.to_vec(), Where::All, by), now(seconds))
+        fence.purge(Purge::soft(selectors.to_vec(), Where::All, by), now(seconds)).receipt().cloned().unwrap()
     }
 
     fn purged(fence: &Fence, selectors: &Selectors, begun_at: Position) -> bool {

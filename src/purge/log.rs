@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::record::{Purge, Receipt, Record};
+use super::underway::Underway;
 use crate::clock::Now;
 use crate::stored::Position;
 
@@ -18,6 +19,22 @@ pub trait PurgeLog: Send + Sync + 'static {
     /// Hands over every record after `after`, in the order of their numbers. What was handed over may be forgotten: a log
     /// has one follower in each process, which calls this for one position at a time.
     fn follow(&self, after: Position, apply: &mut dyn FnMut(&Record));
+}
+
+/// What becomes of a purge that the log does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Whoever asked is told, and may ask again.
+    Report,
+    /// It is obeyed here at once, and handed over until the log has taken it.
+    Insist,
+}
+
+/// A log that several nodes share. It applies what it reads, this node's own records among them, to the fence.
+pub trait SharedLog: Send + Sync + 'static {
+    /// Sees to it that a purge gets its place, and that it is acknowledged once all who have to have applied it. Of all that
+    /// come with one id one gets a place.
+    fn append(&self, id: String, purge: Purge, handling: Handling) -> Underway;
 }
 
 /// The log of a single process. It keeps a record until the record was handed over.
@@ -63,7 +80,8 @@ impl PurgeLog for LocalLog {
     }
 }
 
-fn random_id() -> String {
+/// An id for a purge.
+pub fn random_id() -> String {
     let mut bytes = [0_u8; 12];
     // Without randomness the id is all zeros: it names the purge for people, nothing rests on it.
     let _ = getrandom::fill(&mut bytes);

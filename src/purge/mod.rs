@@ -5,14 +5,23 @@
 //! (`begun_at`), a reader loads `current` first, then looks at the rows, then at the floor.
 
 pub mod coverage;
+mod epoch;
 mod fence;
+#[cfg(test)]
+mod fence_shared_tests;
 mod log;
+mod provisional;
 mod record;
 mod row;
+pub mod shared;
 mod table;
+mod underway;
+pub mod wire;
 
 pub use coverage::{Coverage, Covering, Mode, Selector, Where};
+pub use epoch::{Incarnation, Mark};
 pub use fence::{APPLY, Fence, LOOK, Look, RAISE};
-pub use log::{LocalLog, PurgeLog};
-pub use record::{Causer, Purge, Receipt, Record};
+pub use log::{Handling, LocalLog, PurgeLog, SharedLog, random_id};
+pub use record::{Causer, Nodes, Purge, Receipt, Record};
 pub use table::Limits;
+pub use underway::{Underway, Unlogged};

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::coverage::{Mode, Selector, Where};
 use crate::clock::Now;
 use crate::identity::Identity;
-use crate::key::digest;
 use crate::stored::Position;
 
 /// A purge as it is asked for.
@@ -33,7 +34,8 @@ impl Purge {
     }
 }
 
-/// Who caused a purge, as a keyed digest. Equal digests of different people make one of them read fresh without need.
+/// Who caused a purge, as a digest that is the same on every node. It tells nobody who that was; equal digests of
+/// different people make one of them read fresh without need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Causer(u64);
 
@@ -48,12 +50,27 @@ impl Causer {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }
-        Some(Self(digest(&bytes)))
+        Some(Self::of(&bytes))
     }
 
     /// Whoever holds a credential, given as bytes or as a digest of them: for requests whose user is not known.
     pub fn credential(bytes: &[u8]) -> Self {
-        Self(digest(&[b"credential", bytes].concat()))
+        Self::of(&[b"credential", bytes].concat())
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let whole = digest(&SHA256, bytes);
+        Self(whole.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
+    }
+
+    /// The digest, to write it down.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// A digest that was written down.
+    pub fn of_number(number: u64) -> Self {
+        Self(number)
     }
 }
 
@@ -66,6 +83,17 @@ pub struct Receipt {
     pub seq: Position,
     /// When it was sequenced: wall time since the Unix epoch.
     pub time: Duration,
+    /// Which nodes obey it, where several share the log and all of them were waited for.
+    pub nodes: Option<Nodes>,
+}
+
+/// The nodes that share a log, as a purge found them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nodes {
+    /// They have applied it.
+    pub applied: Vec<String>,
+    /// They have been away for so long that they serve nothing stored until they have applied it.
+    pub gone: Vec<String>,
 }
 
 /// A purge with its place in the log.
@@ -84,6 +112,6 @@ pub struct Record {
 impl Record {
     /// What the purge answers with.
     pub fn receipt(&self) -> Receipt {
-        Receipt { id: self.id.clone(), seq: self.seq, time: self.time.wall }
+        Receipt { id: self.id.clone(), seq: self.seq, time: self.time.wall, nodes: None }
     }
 }

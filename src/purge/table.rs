@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::coverage::{covering_rows, everything, rows, scopes_of};
+use super::provisional::Provisional;
 use super::record::{Causer, Record};
 use super::row::Row;
 use crate::key::PreparedState;
@@ -36,6 +37,8 @@ pub(super) struct Table {
     patterns: HashMap<u64, Vec<(Pattern, Row)>, PreparedState>,
     /// The sizes of the rows.
     size: usize,
+    /// Purges without a place in the log.
+    pub(super) provisional: Provisional,
 }
 
 impl Table {
@@ -88,6 +91,9 @@ impl Table {
 
     /// What the rows say of a response that holds for `from`.
     pub(super) fn judge(&self, covered: Covered<'_>, from: Position, by: Option<Causer>) -> Validity {
+        if self.provisional.len() > 0 && self.provisional.covers(covered) {
+            return Validity::Purged;
+        }
         let exact = covering_rows(covered).filter_map(|digest| self.exact.get(&digest));
         let patterns = scopes_of(covered).filter_map(|scope| self.patterns.get(&scope)).flatten();
         let patterns = patterns

@@ -2,6 +2,8 @@
 //!
 //! The scan-resistant default is quick_cache; the three strict orders are in `ordered`.
 
+use std::time::Duration;
+
 use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
@@ -17,6 +19,8 @@ pub struct MemoryStore {
     kept: Kept,
     weigh: Weigh,
     max_object: u64,
+    /// The longest that a response is used.
+    ttl: Option<Duration>,
 }
 
 enum Kept {
@@ -81,7 +85,7 @@ impl MemoryStore {
             Eviction::ScanResistant => Kept::Scan(Box::new(scan_resistant(config, weigh.clone()))),
             order => Kept::Ordered(OrderedStore::new(order, capacity(config.capacity))),
         };
-        Self { kept, weigh, max_object: config.max_object }
+        Self { kept, weigh, max_object: config.max_object, ttl: config.memory_ttl }
     }
 
     /// The largest body that it takes.
@@ -125,9 +129,17 @@ fn scan_resistant(
 
 impl Backend for MemoryStore {
     fn get(&self, key: &CacheKey, now: Now) -> Option<Entry> {
-        match &self.kept {
+        let entry = match &self.kept {
             Kept::Scan(cache) => cache.get(key),
             Kept::Ordered(store) => store.get(key, now),
+        };
+        match (self.ttl, &entry) {
+            (Some(ttl), Some(Entry::Response(response)))
+                if now.mono >= response.came().saturating_add(ttl) =>
+            {
+                None
+            }
+            _ => entry,
         }
     }
 

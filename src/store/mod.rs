@@ -3,6 +3,8 @@
 
 mod memory;
 mod ordered;
+pub mod redis;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,9 @@ use crate::key::CacheKey;
 use crate::stored::Entry;
 
 pub use memory::MemoryStore;
+pub use shared::{
+    Begin, Claim, Committed, Health, NO_TICKET, Offer, Reply, Shared, SharedError, SharedErrorKind, TICKET_AT,
+};
 
 /// Why an entry was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

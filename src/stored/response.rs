@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ETAG, LAST_MODIFIED};
@@ -48,8 +49,8 @@ pub struct StoredResponse {
 
 /// What is kept beside a body that was served: who shares it.
 const SHARED_BODY: usize = 24;
-/// The moment of storing.
-const WALL: usize = 8;
+/// The moment of storing, and when it came to this node.
+const MOMENTS: usize = 16;
 
 impl StoredResponse {
     /// A response that came out of a fill.
@@ -67,6 +68,7 @@ impl StoredResponse {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let mut packed = Vec::with_capacity(1024);
         packed.extend_from_slice(&wall_ms.to_le_bytes());
+        packed.extend_from_slice(&millis(freshness.received).to_le_bytes());
         let flags = packed::put_freshness(&mut packed, &freshness);
         let covered = selectors.covered();
         packed.extend_from_slice(covered.packed);
@@ -95,7 +97,7 @@ impl StoredResponse {
 
     /// When it is fresh.
     pub fn freshness(&self) -> Freshness {
-        packed::freshness(self.packed.get(WALL..).unwrap_or_default(), self.freshness)
+        packed::freshness(self.packed.get(MOMENTS..).unwrap_or_default(), self.freshness)
     }
 
     /// The moment of storing, in milliseconds since the Unix epoch, for people.
@@ -103,9 +105,22 @@ impl StoredResponse {
         self.packed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
+    /// When it came to this node, from the origin or from another level, on the monotonic clock, to the millisecond.
+    pub fn came(&self) -> Duration {
+        let came = self.packed.get(8..).and_then(<[u8]>::first_chunk);
+        Duration::from_millis(came.map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+    }
+
+    /// It came later than it was received: from another level.
+    pub fn set_came(&mut self, at: Duration) {
+        if let Some(came) = self.packed.get_mut(8..).and_then(<[u8]>::first_chunk_mut) {
+            *came = millis(at).to_le_bytes();
+        }
+    }
+
     /// Which purges cover it.
     pub fn selectors(&self) -> Covered<'_> {
-        let from = WALL + packed::freshness_size(self.freshness);
+        let from = MOMENTS + packed::freshness_size(self.freshness);
         let packed = self.packed.get(from..self.fields_at as usize).unwrap_or_default();
         Covered { stripe: self.stripe, packed }
     }
@@ -177,6 +192,10 @@ fn is_aside(field: &Field<'_>) -> bool {
     FOR_SURROGATES.iter().any(|name| field.is(name))
 }
 
+fn millis(moment: Duration) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,7 +230,7 @@ mod tests {
         assert_eq!(one.freshness(), Freshness::until_purged());
         assert_eq!((one.stored_wall_ms(), one.stripe(), one.valid_at()), (1_234, 3, 5));
         assert_eq!(one.selectors(), Selectors::new(3, Some(1), &[3, 4], &["a", "b:c"]).covered());
-        assert_eq!(one.tags(), ["a".into(), "b:c".into()]);
+        assert_eq!(one.tags(), ["a", "b:c"].map(Arc::<str>::from));
         assert_ne!(one.id(), stored(&headers, Bytes::new()).id());
     }
 

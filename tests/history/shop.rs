@@ -87,6 +87,12 @@ impl Shop {
     pub(crate) fn change(&self, key: usize) -> u64 {
         change(&self.versions, key)
     }
+
+    /// The version of a page now.
+    #[allow(dead_code)] // the history over several Larders asks for it
+    pub(crate) fn version(&self, key: usize) -> u64 {
+        self.versions[key].load(Ordering::SeqCst)
+    }
 }
 
 fn change(versions: &[AtomicU64], key: usize) -> u64 {

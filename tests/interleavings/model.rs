@@ -169,7 +169,7 @@ impl World {
         self.version.set(version);
         self.pause().await;
         let url = Selector::Url { authority: "shop".into(), target: "/page".into() };
-        self.cache.purge(&[url], &Where::All);
+        assert!(self.cache.purge(&[url], &Where::All).receipt().is_some());
         self.acknowledged.set(self.acknowledged.get().max(version));
     }
 

@@ -51,8 +51,14 @@ struct World {
 impl World {
     fn new() -> Self {
         let capacity = Capacity::Entries(1_000);
-        let config =
-            Store { name: "s".into(), capacity, max_object: 1_000, eviction: Eviction::ScanResistant };
+        let config = Store {
+            name: "s".into(),
+            capacity,
+            max_object: 1_000,
+            eviction: Eviction::ScanResistant,
+            memory_ttl: None,
+            redis: None,
+        };
         let store = Arc::new(MemoryStore::new(&config));
         let cache = Cache::with_backends(vec![store.clone()], Clock::manual(Duration::from_secs(1)));
         Self { cache, store }

@@ -21,7 +21,7 @@ async fn parameters_that_do_not_select_make_no_other_url_of_it_for_busts_and_pur
         assert_eq!(world.get(&format!("{path}?bust_cache=1"), &[]).await.x_cache(), "REFRESH");
         assert_eq!(world.seen().last().unwrap().target, path);
         let url = Selector::Url { authority: "shop.example".into(), target: path.into() };
-        world.proxy.shared().cache().purge(&[url], &Where::All);
+        assert!(world.proxy.shared().cache().purge(&[url], &Where::All).receipt().is_some());
         assert_eq!(world.get(&format!("{path}?utm_source=a"), &[]).await.x_cache(), "MISS");
         let mut write = get(path, &[]);
         *write.method_mut() = Method::POST;

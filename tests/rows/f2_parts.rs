@@ -171,7 +171,7 @@ async fn f2_parts_that_different_purges_cover_are_never_combined() {
         for wanted in ["0-4", "5-7"] {
             range(&larder, path, wanted).await;
         }
-        cache.purge(&[Selector::Tag("one".into())], &Where::All);
+        assert!(cache.purge(&[Selector::Tag("one".into())], &Where::All).receipt().is_some());
         assert_eq!(seen(&range(&larder, path, "5-7").await), (206, "HIT", "567", "bytes 5-7/10"));
         range(&larder, path, "0-4").await;
         assert_eq!(larder.ask(path, &[]).await.text(), TEN);
@@ -215,7 +215,7 @@ async fn f2_the_rest_of_a_part_is_asked_for_when_the_whole_is_wanted() {
     }
     larder.advance(Duration::from_secs(61));
     assert_eq!(larder.ask("/own/page", &[]).await.x_cache(), "MISS", "as fresh as the newer of the two");
-    cache.purge(&[Selector::Tag("named".into())], &Where::All);
+    assert!(cache.purge(&[Selector::Tag("named".into())], &Where::All).receipt().is_some());
     assert_eq!(larder.ask("/page", &[]).await.x_cache(), "MISS");
 }
 
@@ -532,13 +532,13 @@ async fn f2_a_hard_purge_takes_parts_with_it() {
         let (larder, cache) = with_cache(&origin).await;
         for path in BOTH {
             range(&larder, path, "0-4").await;
-            cache.purge(&[selector(&larder, path)], &Where::All);
+            assert!(cache.purge(&[selector(&larder, path)], &Where::All).receipt().is_some());
             assert_eq!(larder.ask(path, &[]).await.x_cache(), "MISS");
             assert_eq!(asked(&origin, path), (None, None), "the rest of what was purged is not asked for");
         }
         for path in ["/ranged", "/own/ranged"] {
             range(&larder, path, "0-4").await;
-            cache.purge(&[selector(&larder, path)], &Where::All);
+            assert!(cache.purge(&[selector(&larder, path)], &Where::All).receipt().is_some());
             assert_eq!(range(&larder, path, "5-9").await.x_cache(), "MISS");
             assert_eq!(
                 range(&larder, path, "5-9").await.x_cache(),
@@ -575,7 +575,7 @@ async fn f2_a_purge_between_a_part_and_its_completion_covers_the_whole() {
             };
             let completing = tokio::spawn(call.send());
             gate.arrived(1).await;
-            cache.purge(&[Selector::Tag("page".into())], &Where::All);
+            assert!(cache.purge(&[Selector::Tag("page".into())], &Where::All).receipt().is_some());
             gate.open();
             let answer = completing.await.unwrap();
             assert_eq!(
@@ -602,13 +602,23 @@ async fn f2_after_a_soft_purge_a_part_is_stale_and_continued_by_a_strong_validat
         let origin = shop(etag);
         let (larder, cache) = with_cache(&origin).await;
         range(&larder, "/page", "0-4").await;
-        cache.purge_with(&Purge::soft(vec![Selector::Tag("page".into())], Where::All, None));
+        assert!(
+            cache
+                .purge_with(&Purge::soft(vec![Selector::Tag("page".into())], Where::All, None))
+                .receipt()
+                .is_some()
+        );
         let stale = range(&larder, "/page", "1-2").await;
         assert_eq!(seen(&stale), (206, "STALE", "12", "bytes 1-2/10"));
         origin.asked("/page", 2).await;
         larder.advance(Duration::from_secs(61));
         range(&larder, "/other", "0-4").await;
-        cache.purge_with(&Purge::soft(vec![Selector::Tag("page".into())], Where::All, None));
+        assert!(
+            cache
+                .purge_with(&Purge::soft(vec![Selector::Tag("page".into())], Where::All, None))
+                .receipt()
+                .is_some()
+        );
         assert_eq!(seen(&larder.ask("/other", &[]).await), (200, "MISS", TEN, "-"));
         assert_eq!(asked(&origin, "/other").0.as_deref(), more);
         let word = if more.is_some() { "STALE" } else { "HIT" };

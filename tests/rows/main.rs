@@ -24,6 +24,7 @@ mod f2_parts;
 mod f2_ranges;
 mod heads;
 mod methods;
+mod partition;
 mod posted;
 mod seams;
 mod search;

@@ -37,7 +37,7 @@ pub(crate) async fn with_cache(yaml: &str, origin: &Origin) -> (InProcess, Cache
 }
 
 pub(crate) fn purge_tag(cache: &Cache, name: &str) -> Receipt {
-    cache.purge(&[Selector::Tag(name.into())], &Where::All)
+    cache.purge(&[Selector::Tag(name.into())], &Where::All).receipt().cloned().unwrap()
 }
 
 async fn head(larder: &InProcess, path: &str) -> Answer {
@@ -202,7 +202,7 @@ async fn a_head_never_raises_the_position_that_a_response_holds_for() {
         purge_tag(&cache, tag);
         assert_ne!(larder.ask("/other", &[]).await.text(), before, "{tag}");
         larder.advance(STALE);
-        cache.purge(&[Selector::Everything], &Where::All);
+        assert!(cache.purge(&[Selector::Everything], &Where::All).receipt().is_some());
     }
 }
 
@@ -300,7 +300,7 @@ async fn a_softly_purged_response_is_not_confirmed_by_a_head() {
     let origin = answering_head(|| Reply::status(200).header("cache-control", "max-age=100"));
     let (larder, cache) = with_cache(YAML, &origin).await;
     larder.ask("/page", &[]).await;
-    cache.purge_with(&Purge::soft(vec![Selector::Everything], Where::All, None));
+    assert!(cache.purge_with(&Purge::soft(vec![Selector::Everything], Where::All, None)).receipt().is_some());
     head(&larder, "/page").await;
     assert_eq!(origin.last("/page").method, "GET");
 }
@@ -324,7 +324,9 @@ async fn a_soft_purge_during_a_head_makes_its_update_void_and_a_get_is_asked() {
     larder.advance(STALE);
     let (answer, ()) = tokio::join!(head(&larder, "/page"), async {
         gate.arrived(1).await;
-        cache.purge_with(&Purge::soft(vec![Selector::Everything], Where::All, None));
+        assert!(
+            cache.purge_with(&Purge::soft(vec![Selector::Everything], Where::All, None)).receipt().is_some()
+        );
         gate.open();
     });
     let methods: Vec<_> = origin.requests().iter().map(|request| request.method.clone()).collect();

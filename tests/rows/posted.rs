@@ -272,7 +272,7 @@ async fn a_purge_while_the_content_comes_covers_it() {
         // What has not come whole is not there.
         assert_eq!(larder.ask("/elsewhere", &[]).await.x_cache(), "MISS");
         if purge {
-            cache.purge(&[Selector::Everything], &Where::All);
+            assert!(cache.purge(&[Selector::Everything], &Where::All).receipt().is_some());
         }
         steps.data("by POST").end();
         assert_eq!(reader.rest().await.unwrap(), b"by POST");

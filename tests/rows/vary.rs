@@ -219,7 +219,7 @@ async fn f2_a_softly_purged_variant_may_be_confirmed_by_its_strong_entity_tag() 
     let larder = InProcess::start_over(YAML, &origin, NOON, &[], over).await;
     assert_eq!(view(&larder, "a").await, pair("MISS", "0"));
     let soft = Purge { mode: Mode::Soft, ..Purge::hard(vec![Selector::Everything], Where::All) };
-    handle.unwrap().purge_with(&soft);
+    assert!(handle.unwrap().purge_with(&soft).receipt().is_some());
     assert_eq!(view(&larder, "b").await, pair("REVALIDATED", "0"));
     assert_eq!(view(&larder, "b").await, pair("HIT", "0"), "it began after the purge");
     assert_eq!(view(&larder, "a").await, pair("REVALIDATED", "0"));

@@ -88,6 +88,11 @@ impl InProcess {
         self.client.post(self.url(path))
     }
 
+    /// A request with any method, to be sent.
+    pub fn method(&self, method: &str, path: &str) -> Call {
+        self.client.method(method, self.url(path))
+    }
+
     /// The answer to a GET with these fields.
     pub async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         fields.iter().fold(self.get(path), |call, (name, value)| call.header(name, value)).send().await

@@ -16,6 +16,7 @@ pub mod larder;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod reply;
 pub mod script;
 pub mod tokens;

@@ -5,6 +5,7 @@
 mod admin;
 mod docs;
 mod fields;
+mod stat;
 #[path = "../support/mod.rs"]
 mod support;
 mod tags;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::tree::Pos;
-use super::super::{Caching, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
+use super::super::{Caching, OnPartition, OnlyIf, Overrides, QueryRule, Share, Tier, Ttl, VaryOn};
 use super::Cx;
 use super::collections::OneOrMany;
 use super::identity_words::Asked;
@@ -94,6 +94,7 @@ fn cached(
         only_if,
         bust,
         choices,
+        on_partition: *raw.on_partition.get()?,
     };
     templates(raw, &caching, facts, cx);
     identity_goes_on(raw, &caching, facts, cx);
@@ -118,6 +119,7 @@ fn identity_goes_on(raw: &RawRoute, caching: &Caching, facts: &Facts, cx: &mut C
 
 fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {
     let lifted = |word: &Slot<bool>| word.given().filter(|_| word.get() == Some(&true)).map(|at| at.pos);
+    let partition = raw.on_partition.given().filter(|at| at.value != OnPartition::default());
     let written = [
         ("share", raw.share.given().map(|at| at.pos)),
         ("vary_on", raw.vary_on.given().map(|at| at.pos)),
@@ -130,6 +132,7 @@ fn needs_tier(raw: &RawRoute, cx: &mut Cx<'_>) {
         ("only_if", raw.only_if.given().map(|at| at.pos)),
         ("bust", raw.bust.given().map(|at| at.pos)),
         ("choices", raw.choices.given().map(|at| at.pos)),
+        ("on_partition", partition.map(|at| at.pos)),
     ];
     for (key, pos) in written {
         if let Some(pos) = pos {

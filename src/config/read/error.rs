@@ -116,6 +116,11 @@ impl Errors {
         self.found.extend(problems);
     }
 
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -176,7 +181,7 @@ impl<'a> Lines<'a> {
 /// Where scalars stand under a key that speaks of secrets, except the names of `{ env: … }` and `{ file: … }`.
 fn find_secrets(node: &Node, secret: bool, found: &mut Vec<(Pos, Pos)>) {
     match &node.kind {
-        Kind::Scalar { text, .. } if secret || text.contains("-----BEGIN") => {
+        Kind::Scalar { text, .. } if secret || text.contains("-----BEGIN") || bare_userinfo(text) => {
             found.push((node.pos, node.end))
         }
         Kind::List(items) => {
@@ -194,6 +199,11 @@ fn find_secrets(node: &Node, secret: bool, found: &mut Vec<(Pos, Pos)>) {
     }
 }
 
+/// Whether a text looks like `user:password@host:port`.
+fn bare_userinfo(text: &str) -> bool {
+    !text.contains("://") && text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
 /// Whether a text can be the name of a variable or of a file, rather than a secret itself.
 fn plain_name(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'))
@@ -201,7 +211,8 @@ fn plain_name(text: &str) -> bool {
 
 fn suspicious_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "passw", "token"].iter().any(|word| key.contains(word)) || distance(&key, "secret") <= 2
+    ["secret", "passw", "token", "encrypt"].iter().any(|word| key.contains(word))
+        || distance(&key, "secret") <= 2
 }
 
 fn suspicious_text(line: &str) -> bool {

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::tree::Pos;
-use super::super::{JwtAlgorithm, Secret};
+use super::super::{JwtAlgorithm, Password, Secret};
 use super::Cx;
 use super::section::At;
 use super::short_words::{RawSecret, SecretRef};
@@ -89,6 +89,40 @@ pub(super) fn secret(secret: &SecretRef, cx: &mut Cx<'_>) -> Option<Secret> {
         _ => {}
     }
     found
+}
+
+/// A password that somebody else chose: of any length but none.
+pub(super) fn password(secret: &SecretRef, cx: &mut Cx<'_>) -> Option<Password> {
+    let (bytes, pos) = referenced(&secret.0, cx)?;
+    let Ok(text) = String::from_utf8(bytes) else {
+        cx.error(pos, "the password is not UTF-8", "choose one that is");
+        return None;
+    };
+    let found = Password::new(&text);
+    if found.is_none() {
+        cx.error(pos, "the password is empty", "remove `password`, or give it a value");
+    }
+    found
+}
+
+/// The bytes of a certificate chain and of its key, checked as [`check_certificate`] does.
+pub(super) fn certificate(
+    cert: &At<FileName>,
+    key: &At<FileName>,
+    cx: &mut Cx<'_>,
+) -> Option<(Arc<[u8]>, Secret)> {
+    let before = cx.errors.count();
+    check_certificate(cert, key, cx);
+    if cx.errors.count() > before {
+        return None;
+    }
+    Some((read_named(cert, cert.pos, cx)?.into(), Secret::new(read_named(key, key.pos, cx)?)?))
+}
+
+/// The bytes of a PEM file with certificates; at least one.
+pub(super) fn authorities(name: &At<FileName>, cx: &mut Cx<'_>) -> Option<Arc<[u8]>> {
+    certificates(name, cx)?;
+    read_named(name, name.pos, cx).map(Into::into)
 }
 
 /// A public key or certificate in PEM, named as a file.

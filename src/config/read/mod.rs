@@ -15,7 +15,11 @@ mod identity_words;
 mod jwt;
 mod models;
 mod names;
+mod purging;
+mod purging_words;
 mod reach;
+mod redis;
+mod redis_words;
 mod route_words;
 mod routes;
 pub(super) mod section;
@@ -179,6 +183,7 @@ fn assemble(raw: &RawConfig, cx: &mut Cx<'_>) -> Option<Config> {
         models,
         webhooks,
         clear_cache,
+        purging: purging::read(raw, cx)?,
         timed_purges: timed::read(raw, cx),
         data_dir: raw.data_dir.get().map(|name| files::resolve(name, cx)),
         target_fields: servers::target_fields(raw, cx)?,

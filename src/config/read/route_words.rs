@@ -1,10 +1,11 @@
 //! The words of stores, tiers and routes, declared once. See [`super::section`].
 
 use super::super::tree::{Kind, Node};
-use super::super::{Eviction, Share};
+use super::super::{Eviction, OnPartition, Share};
 use super::collections::{Entry, List, OneOrMany, Pairs};
 use super::error::Errors;
 use super::http_values::*;
+use super::redis_words::{OffOr, RawRedis, RedisOr};
 use super::section::{At, FromNode, Shape, mismatch, section};
 use super::short_words::{Off, ScalarOr};
 use super::units::*;
@@ -25,6 +26,10 @@ pub(crate) enum VaryWord {
 }
 
 words!(VaryWord { "role" => Self::Role, "language" => Self::Language, "date" => Self::Date });
+
+words!(OnPartition {
+    "serve" => Self::Serve, "revalidate" => Self::Revalidate, "bypass" => Self::Bypass,
+});
 
 /// Which answers may purge.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,11 +132,15 @@ impl FromNode for Never {
 }
 
 section! {
-    /// A place where responses are kept, in memory.
+    /// A place where responses are kept: in memory, in Redis, or in memory before Redis.
     RawStore "stores.NAME";
-    /// How much it holds: bytes with all overhead, or `{ entries: … }`.
-    memory: ScalarOr<Size, RawEntries> = default "256MiB";
-    /// The largest body that it takes.
+    /// How much it holds in memory: bytes with all overhead, or `{ entries: … }`. `off`, where there is `redis`: nothing.
+    memory: ScalarOr<OffOr<Size>, RawEntries> = default "256MiB";
+    /// The longest that a response is used from memory. After that it is looked for in Redis, or fetched.
+    memory_ttl: Wait = optional "as long as it may be";
+    /// The level that several Larders share: its URL, or written out.
+    redis: RedisOr<RawRedis> = optional "none";
+    /// The largest body that memory takes.
     max_object: Size = optional "an eighth of `memory`, at most 64MiB; 8MiB with `entries`";
     /// What goes first when it is full. `scan_resistant`: what was asked for once goes before what was asked for again.
     /// `lru`: what was not asked for the longest. `lfu`: what was asked for the least often. `time`: what expires first.
@@ -242,6 +251,9 @@ section! {
     bust: ScalarOr<Off, RawBust> = optional "as at the top level";
     /// Who may choose per request.
     choices: RawWho = optional "as at the top level";
+    /// What becomes of requests while the shared log of purges could not be read for longer than its bound: `serve` what is
+    /// stored all the same, `revalidate` (the application is asked, for a whole answer), or `bypass` the cache.
+    on_partition: OnPartition = default "revalidate";
 }
 
 section! {

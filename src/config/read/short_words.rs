@@ -75,7 +75,7 @@ impl FromNode for SecretRef {
 }
 
 section! {
-    /// Where a secret is found. It has at least 16 bytes; a line break at its end does not count.
+    /// Where a secret is found. It has at least 16 bytes, except for a password of Redis; a line break at its end does not count.
     RawSecret "a secret", one_of [env, file];
     /// The environment variable that holds it.
     env: Text = optional;

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Capacity, Records, Store, Tier, Ttl, When, WhenThen};
+use super::super::tree::Pos;
+use super::super::{Capacity, Records, SharedLevel, Store, Tier, Ttl, When, WhenThen};
 use super::collections::Entry;
 use super::names::Names;
+use super::redis_words::OffOr;
 use super::route_words::{RawRecords, RawStore, RawTier, RawWhen};
 use super::section::{At, Slot};
 use super::short_words::ScalarOr;
 use super::units::{Lifetime, Size};
 use super::words::RawConfig;
-use super::{Cx, declared, section_or_default};
+use super::{Cx, declared, redis, section_or_default};
 
 /// The longest lifetime of an error.
 const MAX_ERROR_TTL: Duration = Duration::from_secs(300);
@@ -37,13 +39,21 @@ pub(super) fn stores<'a>(raw: &'a RawConfig, cx: &mut Cx<'_>) -> Stores<'a> {
     for entry in others {
         stores.extend(entry.value.as_ref().and_then(|raw| store(&entry.name, raw, cx)));
     }
+    places_are_different(&stores, entries, cx);
     let others = declared(raw.stores.get()).filter(|name| *name != "default");
     Stores { stores, names: Names::of("store", std::iter::once("default").chain(others).collect()) }
 }
 
 fn store(name: &str, raw: &RawStore, cx: &mut Cx<'_>) -> Option<Arc<Store>> {
-    let capacity = match raw.memory.get()? {
-        ScalarOr::Short(size) => Capacity::Bytes(size.0),
+    let level = match &raw.redis {
+        Slot::Absent => Some(None),
+        Slot::Bad => None,
+        Slot::Given(at) => redis::level(at, at.pos, cx).map(Some),
+    };
+    let memory = raw.memory.given()?;
+    let capacity = match &memory.value {
+        ScalarOr::Short(OffOr::Off) => return in_redis_only(name, raw, memory.pos, level?, cx).map(Arc::new),
+        ScalarOr::Short(OffOr::On(size)) => Capacity::Bytes(size.0),
         ScalarOr::Long(entries) => Capacity::Entries(entries.entries.get()?.0),
     };
     let max_object = match (raw.max_object.given(), capacity) {
@@ -56,7 +66,55 @@ fn store(name: &str, raw: &RawStore, cx: &mut Cx<'_>) -> Option<Arc<Store>> {
         (None, Capacity::Bytes(bytes)) => (bytes / 8).clamp(1, 64 * MIB),
         (None, Capacity::Entries(_)) => 8 * MIB,
     };
-    Some(Arc::new(Store { name: name.to_owned(), capacity, max_object, eviction: *raw.eviction.get()? }))
+    let memory_ttl = raw.memory_ttl.get().map(|ttl| ttl.0);
+    let (eviction, redis) = (*raw.eviction.get()?, level?.map(Arc::new));
+    Some(Arc::new(Store { name: name.to_owned(), capacity, max_object, eviction, memory_ttl, redis }))
+}
+
+/// A store with `memory: off`.
+fn in_redis_only(
+    name: &str,
+    raw: &RawStore,
+    off: Pos,
+    level: Option<SharedLevel>,
+    cx: &mut Cx<'_>,
+) -> Option<Store> {
+    let Some(level) = level else {
+        cx.error(off, "`memory: off` without `redis` keeps nothing", "add `redis`, or give `memory` a size");
+        return None;
+    };
+    let words = [
+        raw.max_object.given().map(|at| ("max_object", at.pos)),
+        raw.memory_ttl.given().map(|at| ("memory_ttl", at.pos)),
+    ];
+    for (word, pos) in words.into_iter().flatten() {
+        let help = "remove it; `redis` has words of its own: `ttl`, `max_object`";
+        cx.error(pos, format!("`{word}` speaks of memory, and there is none"), help);
+    }
+    Some(Store {
+        name: name.to_owned(),
+        capacity: Capacity::Bytes(0),
+        max_object: level.max_object,
+        eviction: *raw.eviction.get()?,
+        memory_ttl: None,
+        redis: Some(Arc::new(level)),
+    })
+}
+
+/// Two stores in one place of one Redis would take each other's entries for their own.
+fn places_are_different(stores: &[Arc<Store>], entries: &[Entry<RawStore>], cx: &mut Cx<'_>) {
+    for (index, store) in stores.iter().enumerate() {
+        let Some(level) = &store.redis else { continue };
+        let same = |other: &&Arc<Store>| {
+            other.redis.as_ref().is_some_and(|other| other.redis.is_same_place(&level.redis))
+        };
+        let Some(other) = stores.iter().take(index).find(same) else { continue };
+        let entry = entries.iter().find(|entry| entry.name.value == store.name);
+        let pos = entry.and_then(|entry| entry.value.as_ref()?.redis.given()).map(|at| at.pos);
+        let message =
+            format!("the stores `{}` and `{}` have the same place in Redis", other.name, store.name);
+        cx.error(pos.unwrap_or_default(), message, "give each a `prefix` or a `database` of its own");
+    }
 }
 
 /// The tiers by their place in the file; a refused one is `None`.

@@ -6,6 +6,7 @@ use super::super::AdminRole;
 use super::collections::{List, Named, OneOrMany, Pairs};
 use super::http_values::*;
 use super::identity_words::RawIdentity;
+use super::purging_words::RawPurge;
 use super::route_words::{RawBust, RawRoute, RawStore, RawTier, RawWho};
 use super::section::section;
 use super::short_words::{Off, ScalarOr, SecretRef};
@@ -57,6 +58,8 @@ section! {
     webhooks: List<RawWebhook> = optional "none";
     /// Where users of the application clear the cache with the application's own token.
     clear_cache: OneOrMany<RawClearCache> = optional "nowhere";
+    /// How purges get their order where several Larders share a cache, and who has to know of them.
+    purge: RawPurge = optional "one process";
     /// Purges by the clock.
     timed_purges: List<RawTimed> = optional "none";
     /// The folder for what outlives a restart (the ids of webhooks). It is made when it is not there.

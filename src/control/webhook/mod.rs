@@ -19,14 +19,15 @@ use http::header::{ALLOW, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::config::Webhook;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
 use crate::proxy::audit::whose_text;
-use crate::proxy::selection::{Terms, Wanted};
+use crate::proxy::selection::{Planned, Terms, Wanted};
 use crate::proxy::{Shared, rescue};
-use crate::purge::{Mode, Receipt, Where};
+use crate::purge::{Mode, Receipt, Where, random_id};
 use event::Event;
 use memory::{EventId, Memory, Outcome};
 use sequence::Step;
@@ -106,7 +107,7 @@ impl Webhooks {
             body: hex(digest(&SHA256, body).as_ref()),
             number: event.number.map(|number| (event.tenant.as_str(), number)),
         };
-        let record = |step| Ok(self.purge(hook, signed, &event, step));
+        let record = |step| self.purge(hook, signed, &event, step);
         match self.memory.once(&known, now, record)? {
             Outcome::Done(receipt) => Ok(receipt),
             Outcome::Before(receipt) => {
@@ -122,37 +123,42 @@ impl Webhooks {
     }
 
     /// Purges, tells the logs, and gives the receipt.
-    fn purge(&self, hook: &Webhook, signed: &Signed, event: &Event, step: Step) -> String {
+    fn purge(&self, hook: &Webhook, signed: &Signed, event: &Event, step: Step) -> Result<String, Error> {
         let (webhook, id) = (&hook.name, &signed.id);
         let missed = missed(event, step);
         if let Some(missed) = &missed {
             tracing::warn!(webhook, id, tenant = event.tenant, %missed, "events are missing: everything of the tenant is purged");
         }
-        let done = self.record(event, missed.is_some());
+        let done = self.record(event, missed.is_some())?;
         let nothing = done.is_none();
         if nothing {
             tracing::warn!(webhook, id, said = %event.said, "the event matched nothing that could be cached");
         }
         let receipt = told(signed, event, done.as_ref(), missed.as_ref());
         tracing::info!(target: "larder::audit", webhook, id, tenant = event.tenant, nothing, %receipt, "webhook purged");
-        format!("{receipt}\n")
+        Ok(format!("{receipt}\n"))
     }
 
     /// The purge of an event, and where events are missing, everything of its tenant. `None`: it matched nothing.
-    fn record(&self, event: &Event, missed: bool) -> Option<Receipt> {
+    fn record(&self, event: &Event, missed: bool) -> Result<Option<Receipt>, Error> {
         // The event's own also then: it may concern public responses, which "everything of a tenant" leaves alone.
-        let own = self.shared.carry_out(&event.planned).pop();
+        let own = self.carry_out(&event.planned)?;
         if !missed {
-            return own;
+            return Ok(own);
         }
         // What was missed may have concerned public responses as well.
         let everything = |whose| {
-            let planned = self.shared.plan_purge(&[Wanted::Everything], &Terms::hard(whose));
-            // Planning "everything" refuses nothing.
-            planned.ok().and_then(|planned| self.shared.carry_out(&planned).pop())
+            let planned = self.shared.plan_purge(&[Wanted::Everything], &Terms::hard(whose))?;
+            self.carry_out(&planned)
         };
-        everything(Where::Public);
-        everything(event.whose.clone()).or(own)
+        everything(Where::Public)?;
+        Ok(everything(event.whose.clone())?.or(own))
+    }
+
+    /// On a thread that may wait.
+    fn carry_out(&self, planned: &Planned) -> Result<Option<Receipt>, Error> {
+        let done = Handle::current().block_on(self.shared.carry_out(planned, &random_id()))?;
+        Ok(done.into_iter().next_back())
     }
 }
 
@@ -200,6 +206,7 @@ fn told(signed: &Signed, event: &Event, done: Option<&Receipt>, missed: Option<&
         "time": done.map(|done| done.time.as_secs_f64()),
         "covered": if done.is_some() { json!("not counted") } else { json!(0) },
     });
+    super::receipts::add_nodes(&mut told, done.map(std::slice::from_ref).unwrap_or_default());
     if done.is_none() {
         told["note"] = json!("the event matched nothing that could be cached");
     }

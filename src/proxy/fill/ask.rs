@@ -64,7 +64,7 @@ impl<S: Inner> FillTask<S> {
         let part = part.filter(|_| status == StatusCode::PARTIAL_CONTENT);
         let tags = self.tags(&said, confirmed.as_deref().or(part));
         if let Some(purging) = &self.job.purging {
-            purging.answered(&self.shared, &said);
+            purging.answered(&self.shared, &said).await;
         }
         let close_delimited = parts.extensions.get::<CloseDelimited>().is_some();
         Ok((Head { status, headers, requested, received, close_delimited, tags }, body, confirmed))

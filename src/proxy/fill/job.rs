@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::cache::Leader;
+use crate::cache::{Leader, Lease};
 use crate::clock::Now;
 use crate::config::Caching;
 use crate::http::Body;
@@ -65,6 +65,8 @@ pub(in crate::proxy) struct FillTask<S> {
     pub(in crate::proxy) leader: Leader,
     /// To the one who led; taken when something was sent.
     pub(in crate::proxy) private: Option<oneshot::Sender<Own>>,
+    /// Where this node fills for all that share the store.
+    pub(in crate::proxy) lease: Option<Lease>,
 }
 
 /// An answer's head, and when it came.

@@ -6,6 +6,7 @@
 
 mod ask;
 mod by_head;
+mod claim;
 mod job;
 mod judge;
 mod part;
@@ -18,14 +19,16 @@ use http::header::{AGE, ETAG};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 
+use self::claim::Claim;
 use self::job::{Head, Old, Strength, Variant};
 use self::judge::take;
 use super::receive::{content_length, receive};
 use super::shared::Inner;
-use crate::cache::{Begun, Kept, Lookup, Outcome, SharedBody, SharedHead};
+use crate::cache::{Begun, Kept, Lease, Lookup, Outcome, SharedBody, SharedHead};
 use crate::clock::Now;
 use crate::error::{Error, ErrorKind};
 use crate::http::Body;
+use crate::key::CacheKey;
 use crate::policy::surrogate::FOR_SURROGATES;
 use crate::policy::{Decision, Freshness, Reason, Storable, Validity, decide, validation};
 use crate::stored::StoredResponse;
@@ -37,8 +40,10 @@ impl<S: Inner> FillTask<S> {
     /// Sees the fill through. Whatever happens, the leader's drop wakes whoever still waits.
     pub(super) async fn run(mut self) {
         self.leader.turn().await;
+        let Claim { lease, brought } = self.claim().await;
+        self.lease = lease;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
-        let old = match self.look_again() {
+        let old = match self.look_again(brought) {
             Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
             Again::Ask(old) => old,
             Again::Complete(part) => return self.completed(begun, &part).await,
@@ -55,21 +60,29 @@ impl<S: Inner> FillTask<S> {
     async fn fetched(mut self, begun: Begun, old: Vec<Old>) {
         match self.exchange(Method::GET, old).await {
             Err(error) => self.leader.answer(Outcome::Failed(error)),
-            Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head),
+            Ok((head, _, Some(confirmed))) => self.validated(begun, &confirmed, head).await,
             Ok((head, body, None)) => self.answered(begun, head, body).await,
         }
     }
 
     /// The stored response, once more: it may have come, or been purged, since the request looked. With it, or in its
     /// place, the other variants of the key (RFC 9111 section 4.3.1).
-    fn look_again(&self) -> Again {
+    fn look_again(&self, brought: Option<(Lookup, Option<CacheKey>)>) -> Again {
         if self.job.whole {
             return Again::Ask(Vec::new());
         }
         let now = self.shared.now();
         let job = &self.job;
-        let (found, variant) =
-            self.shared.cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
+        let cache = &self.shared.cache;
+        let look = || cache.lookup(job.caching.tier.store, &job.keyed.key, &job.request.headers, now);
+        let (found, variant) = match brought {
+            // Once more: it may have been purged since it was brought.
+            Some((Lookup::Found(stored, _), variant)) => {
+                let validity = cache.check(&stored);
+                (Lookup::Found(stored, validity), variant)
+            }
+            _ => look(),
+        };
         let stored = match found {
             Lookup::Found(stored, Validity::Valid) => stored,
             // It can only be confirmed, and that by a validator that stands for every byte.
@@ -140,6 +153,7 @@ impl<S: Inner> FillTask<S> {
         if !head.status.is_server_error() && telling {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
+        self.lease.iter().for_each(Lease::not_for_all);
         self.leader.answer(Outcome::NotShared(reason, head.status));
         take(&mut head.headers, &FOR_SURROGATES);
         let mut response = Response::new(body);
@@ -162,7 +176,7 @@ impl<S: Inner> FillTask<S> {
         }
     }
 
-    fn validated(mut self, begun: Begun, old: &Arc<StoredResponse>, head: Head) {
+    async fn validated(mut self, begun: Begun, old: &Arc<StoredResponse>, head: Head) {
         let (head, judged) = self.renewed(old, head);
         match judged {
             // It holds, but may not be shared any longer: the one whose request it was gets it, with what came along.
@@ -174,6 +188,7 @@ impl<S: Inner> FillTask<S> {
                 let begun = Begun { since: old.since, ..begun };
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
+                self.share(&stored, variant.as_ref()).await;
                 self.kept(stored, Reason::Validated, variant);
             }
         }
@@ -249,6 +264,10 @@ impl<S: Inner> FillTask<S> {
         if too_large {
             self.shared.cache.remember_uncacheable(&self.job.uncacheable, self.shared.now());
         }
+        if size.is_none_or(|size| size > SHORT) {
+            // Readers on this node have it as it comes, those on others would have to wait for its end.
+            self.lease.iter().for_each(Lease::not_for_all);
+        }
         let mut received = receive(body, &content, keeper, content_length(&head.headers)).await;
         if let Ok(Some(trailers)) = &mut received {
             // Everybody who reads gets them.
@@ -259,21 +278,31 @@ impl<S: Inner> FillTask<S> {
             && trailers.is_none()
             && let Some(whole) = content.whole()
         {
-            self.complete(begun, head, whole, variant);
+            self.complete(begun, head, whole, variant).await;
         }
         self.leader.close();
         content.end(received);
     }
 
     /// The whole answer is here: it becomes visible, if its rules still hold.
-    fn complete(&mut self, begun: Begun, mut head: Head, whole: Bytes, variant: Option<Variant>) {
+    async fn complete(&mut self, begun: Begun, mut head: Head, whole: Bytes, variant: Option<Variant>) {
         if head.status == StatusCode::PARTIAL_CONTENT {
             return self.complete_part(begun, &head, whole, variant);
         }
         if let Ok(allowed) = self.judge(&head, Some(whole.len() as u64), Some(&whole)) {
             take(&mut head.headers, &allowed.withheld);
-            let stored = self.stored(begun, &head, allowed.freshness, whole);
-            self.commit(Arc::new(stored), variant);
+            let stored = Arc::new(self.stored(begun, &head, allowed.freshness, whole));
+            self.commit(stored.clone(), variant.clone());
+            self.share(&stored, variant.as_ref()).await;
+        }
+    }
+
+    /// Offers what was stored to the other nodes. Whoever has seen the end of the answer and asks another node finds it there,
+    /// unless the shared level takes too long.
+    async fn share(&mut self, stored: &StoredResponse, variant: Option<&Variant>) {
+        if let Some(lease) = self.lease.take() {
+            let (store, key) = (self.job.caching.tier.store, &self.job.keyed.key);
+            self.shared.cache.share(&lease, store, key, variant, stored).await;
         }
     }
 
@@ -291,6 +320,9 @@ impl<S: Inner> FillTask<S> {
         }
     }
 }
+
+/// Up to this size the readers on other nodes wait for the end of an answer, in bytes.
+const SHORT: u64 = 256 * 1024;
 
 /// Ends a body with an error where nothing else ended it: a fill that dies leaves no reader waiting.
 struct Ending(Arc<SharedBody>);

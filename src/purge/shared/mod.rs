@@ -1,0 +1,119 @@
+//! The purge log that several nodes share: a follower that applies it and proves that this node is current, and a
+//! sequencer that hands purges over and acknowledges them.
+//!
+//! Both run on the runtime that [`open`] is called on, for as long as the process lives. The rules, and what is promised in
+//! each failure, are in docs/clustering.md.
+
+mod follower;
+mod protocol;
+pub mod redis;
+mod sequencer;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Fence, Handling, Limits, Purge, SharedLog, Underway};
+use crate::clock::Clock;
+use crate::config::Wait;
+use follower::Follower;
+use sequencer::{Ask, Sequencer};
+
+pub use follower::{Progress, Times};
+pub use protocol::{Appended, Away, Cursor, Heard, Later, Lease, Line, Server, Standing, Started};
+
+/// What a node is told of a shared log.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The node's name: no other node has it, nor has one had it before.
+    pub node: String,
+    /// The names of the stores, by their numbers.
+    pub stores: Arc<[String]>,
+    /// Times.
+    pub times: Times,
+    /// Whom an acknowledgement waits for.
+    pub wait: Wait,
+}
+
+/// The way to the sequencer.
+struct Handover(mpsc::UnboundedSender<Ask>);
+
+impl SharedLog for Handover {
+    fn append(&self, id: String, purge: Purge, handling: Handling) -> Underway {
+        let (answer, result) = oneshot::channel();
+        // A sequencer that is gone drops the answer with the ask, and so says that the node is stopping.
+        let _ = self.0.send(Ask { id: id.clone(), purge, handling, answer });
+        Underway::awaited(id, result)
+    }
+}
+
+/// A log that is followed.
+pub struct Followed {
+    /// The fence over it.
+    pub fence: Arc<Fence>,
+    /// How far this node is.
+    pub progress: watch::Receiver<Progress>,
+    /// Who follows it.
+    pub members: Members,
+}
+
+/// The nodes that follow a log.
+#[derive(Clone)]
+pub struct Members {
+    /// The name of this one.
+    pub own: Arc<str>,
+    ask: Arc<dyn Fn() -> Later<'static, Known> + Send + Sync>,
+}
+
+/// The nodes that the log knows.
+type Known = Result<(Standing, Vec<Lease>), Away>;
+
+impl Members {
+    /// All of them, with their leases: the log is asked.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn all(&self) -> Result<(Standing, Vec<Lease>), Away> {
+        (self.ask)().await
+    }
+}
+
+/// Follows the log on this server, from now on.
+pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Clock) -> Followed {
+    let (asks, asked) = mpsc::unbounded_channel();
+    let fence = Arc::new(Fence::over_shared(Arc::new(Handover(asks)), limits));
+    let (tell, progress) = watch::channel(Progress::default());
+    let Terms { node, stores, times, wait } = terms;
+    let asked_of = server.clone();
+    let ask = move || -> Later<'static, _> {
+        let server = asked_of.clone();
+        Box::pin(async move { server.leases().await })
+    };
+    let members = Members { own: node.as_str().into(), ask: Arc::new(ask) };
+    let follower = Follower {
+        server: server.clone(),
+        fence: fence.clone(),
+        clock: clock.clone(),
+        node: node.clone(),
+        stores: stores.clone(),
+        times,
+        progress: tell,
+        cursor: Cursor::default(),
+    };
+    let sequencer = Sequencer {
+        server,
+        fence: fence.clone(),
+        clock,
+        node,
+        stores,
+        times,
+        wait,
+        progress: progress.clone(),
+        leases: tokio::sync::Mutex::default(),
+        waiting: std::sync::Mutex::default(),
+        more: tokio::sync::Notify::default(),
+    };
+    tokio::spawn(follower.run());
+    tokio::spawn(Arc::new(sequencer).run(asked));
+    Followed { fence, progress, members }
+}

@@ -1,0 +1,308 @@
+//! The shared log in Redis: a hash with its id, its numbers and the leases, and a stream with the records, both in one slot.
+//! Each step is one script (`scripts/`), so that nothing comes in between.
+//!
+//! Two links: what the follower reads and renews goes over one of its own, so that nothing holds it up; `WAIT` speaks of
+//! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
+//! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+
+use super::protocol::{Appended, Away, Cursor, Heard, Later, Lease, Line, Server, Standing, Started};
+use crate::config;
+use crate::purge::{Incarnation, random_id};
+use crate::store::SharedError;
+use crate::store::redis::{Link, Links, Names, RedisIo, Script, Value};
+
+/// The most records, and the most bytes of them, that are read at once.
+const LINES: usize = 64;
+const BYTES: usize = 1 << 20;
+/// The most bytes of one purge.
+const LONGEST: usize = 4 << 20;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {$(
+        static $name: LazyLock<Arc<Script>> = LazyLock::new(|| {
+            Arc::new(Script::new(concat!(include_str!("scripts/standing.lua"), include_str!($file))))
+        });
+    )*};
+}
+
+scripts! {
+    START = "scripts/start.lua";
+    READ = "scripts/read.lua";
+    APPEND = "scripts/append.lua";
+    LEASES = "scripts/leases.lua";
+    RENOUNCE = "scripts/renounce.lua";
+    LEAVE = "scripts/leave.lua";
+}
+
+/// A log in Redis.
+pub struct RedisLog {
+    links: Links,
+    keys: [String; 2],
+    timeout: Duration,
+    /// How many replicas have to confirm, where that is configured; and else as many as the log ever had.
+    replicas: Option<u32>,
+    saw_replicas: AtomicU32,
+    keep: u64,
+    following: Way,
+    asking: Way,
+    /// The id and the life of the incarnation that was met last.
+    met: Mutex<Met>,
+    /// Whether the server may evict the log, as it said when this node last began.
+    may_evict: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Met {
+    incarnation: Incarnation,
+    id: String,
+    life: String,
+}
+
+/// A link, once it is there.
+type Way = tokio::sync::Mutex<Option<Arc<Link>>>;
+
+impl From<SharedError> for Away {
+    fn from(error: SharedError) -> Self {
+        Self(error.text)
+    }
+}
+
+impl RedisLog {
+    /// A log as configured; nothing is connected yet.
+    ///
+    /// # Errors
+    /// Where the certificates of the configuration cannot be used.
+    pub fn new(config: &config::RedisLog, io: Arc<RedisIo>) -> Result<Self, SharedError> {
+        let begin = Names::new(&config.redis.prefix).log();
+        Ok(Self {
+            links: Links::new(&config.redis, io)?,
+            keys: [format!("{begin}state"), format!("{begin}records")],
+            timeout: config.redis.timeout,
+            replicas: config.replicas,
+            saw_replicas: AtomicU32::new(0),
+            keep: config.keep,
+            following: Way::default(),
+            asking: Way::default(),
+            met: Mutex::default(),
+            may_evict: Default::default(),
+        })
+    }
+
+    async fn link(&self, way: &Way) -> Result<Arc<Link>, Away> {
+        let mut way = way.lock().await;
+        if let Some(link) = way.as_ref().filter(|link| !link.is_broken()) {
+            return Ok(link.clone());
+        }
+        // Connecting takes several round trips, with TLS and a Sentinel more.
+        let link = Arc::new(self.links.open(&self.keys[0], self.timeout.saturating_mul(6)).await?);
+        *way = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn run(
+        &self,
+        link: &Link,
+        script: &Arc<Script>,
+        args: &[Bytes],
+    ) -> Result<(Standing, Value), Away> {
+        let longest = args.iter().map(Bytes::len).max().unwrap_or_default();
+        // A script that was never run has to be sent first.
+        let deadline = self.timeout.saturating_mul(if longest > 64 * 1024 { 4 } else { 2 });
+        let reply = link.script(script, &self.keys, args, deadline).await?;
+        let standing = self.standing(&reply)?;
+        Ok((standing, reply))
+    }
+
+    fn standing(&self, reply: &Value) -> Result<Standing, Away> {
+        let (id, life) = (reply.at(0)?.text()?, reply.at(1)?.text()?);
+        let whole = digest(&SHA256, format!("{id}|{life}").as_bytes());
+        let incarnation = whole.as_ref().first_chunk().copied().unwrap_or_default();
+        let met = Met { incarnation, id: id.to_owned(), life: life.to_owned() };
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
+        let replicas = u32::try_from(reply.at(6)?.whole()?).unwrap_or(u32::MAX);
+        self.saw_replicas.fetch_max(replicas, Ordering::SeqCst);
+        let number = |at| reply.at(at).and_then(Value::whole);
+        Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
+    }
+
+    /// The names of an incarnation: nothing where another one was met since.
+    fn names(&self, incarnation: Option<Incarnation>) -> (Bytes, Bytes) {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if incarnation == Some(met.incarnation) {
+            (met.id.into(), met.life.into())
+        } else {
+            Default::default()
+        }
+    }
+
+    /// Whether as many replicas as have to know of what was written over a link.
+    async fn is_confirmed(&self, link: &Link) -> Result<bool, Away> {
+        let needed = self.replicas.unwrap_or_else(|| self.saw_replicas.load(Ordering::SeqCst));
+        Ok(needed == 0 || link.wait(needed, self.timeout).await? >= u64::from(needed))
+    }
+}
+
+fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn number(number: impl ToString) -> Bytes {
+    number.to_string().into()
+}
+
+/// Whether a server with this `maxmemory` and this policy removes keys that have no end, as those of the log have none.
+fn evicts(full: &str) -> bool {
+    full.split_once(' ').is_some_and(|(most, policy)| most != "0" && policy.starts_with("allkeys-"))
+}
+
+/// A random id for a log that has none yet: the first argument of every script.
+fn candidate() -> Bytes {
+    random_id().into()
+}
+
+fn line(value: &Value) -> Result<Line, SharedError> {
+    Ok(Line {
+        seq: value.at(0)?.whole()?,
+        id: value.at(1)?.text()?.to_owned(),
+        time: value.at(2)?.whole()?,
+        purge: value.at(3)?.bytes()?.to_vec(),
+    })
+}
+
+fn lease(value: &Value) -> Result<Lease, SharedError> {
+    let (node, cursor, until) = (value.at(0)?.text()?, value.at(1)?.whole()?, value.at(2)?.whole()?);
+    Ok(Lease { node: node.to_owned(), cursor, until })
+}
+
+impl Server for RedisLog {
+    fn start<'a>(
+        &'a self,
+        node: &'a str,
+        known: Option<Incarnation>,
+        cursor: u64,
+        lease: Duration,
+    ) -> Later<'a, Result<Started, Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.following).await?;
+            let (id, life) = self.names(known);
+            let args = [candidate(), text(node), number(cursor), number(lease.as_millis()), id, life];
+            let (standing, reply) = self.run(&link, &START, &args).await?;
+            let id = reply.at(7)?.text()?.to_owned();
+            self.may_evict.store(evicts(reply.at(8)?.text()?), Ordering::SeqCst);
+            Ok(Started { standing, floor: Cursor { seq: standing.floor, id } })
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        node: &'a str,
+        incarnation: Incarnation,
+        cursor: &'a Cursor,
+        lease: Duration,
+    ) -> Later<'a, Result<Heard, Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.following).await?;
+            let (id, life) = self.names(Some(incarnation));
+            let (from, lease) = (number(cursor.seq), number(lease.as_millis()));
+            let args = [
+                candidate(),
+                text(node),
+                from,
+                text(&cursor.id),
+                lease,
+                number(LINES),
+                number(BYTES),
+                id,
+                life,
+            ];
+            let (standing, reply) = self.run(&link, &READ, &args).await?;
+            match reply.at(7)?.text()? {
+                "lines" => {
+                    let lines: Result<_, _> = reply.at(8)?.list()?.iter().map(line).collect();
+                    let confirmed = self.is_confirmed(&link).await?;
+                    Ok(Heard::Lines { standing, lines: lines?, confirmed })
+                }
+                "diverged" => Ok(Heard::Diverged),
+                _ => Ok(Heard::Anew),
+            }
+        })
+    }
+
+    fn news(&self, cursor: u64, patience: Duration) -> Later<'_, Result<(), Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.following).await?;
+            link.xread_block(&self.keys[1], &format!("{cursor}-0"), 1, patience).await?;
+            Ok(())
+        })
+    }
+
+    fn renounce(&self, incarnation: Incarnation) -> Later<'_, Result<(), Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.asking).await?;
+            let (id, life) = self.names(Some(incarnation));
+            self.run(&link, &RENOUNCE, &[candidate(), id, life]).await?;
+            Ok(())
+        })
+    }
+
+    fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>> {
+        Box::pin(async move {
+            if purge.len() > LONGEST {
+                return Err(Away(format!(
+                    "the purge takes more than {LONGEST} bytes: name fewer things at once"
+                )));
+            }
+            let link = self.link(&self.asking).await?;
+            let args = [candidate(), text(id), Bytes::copy_from_slice(purge), number(self.keep)];
+            let (standing, reply) = self.run(&link, &APPEND, &args).await?;
+            let first = reply.at(7)?.whole()?;
+            if !self.is_confirmed(&link).await? {
+                return Err(Away("too few replicas confirmed it".to_owned()));
+            }
+            Ok(Appended { standing, first })
+        })
+    }
+
+    fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.asking).await?;
+            let (standing, reply) = self.run(&link, &LEASES, &[candidate()]).await?;
+            let leases: Result<_, _> = reply.at(7)?.list()?.iter().map(lease).collect();
+            Ok((standing, leases?))
+        })
+    }
+
+    fn may_evict(&self) -> bool {
+        self.may_evict.load(Ordering::SeqCst)
+    }
+
+    fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.asking).await?;
+            self.run(&link, &LEAVE, &[candidate(), text(node)]).await?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_evicts_what_has_no_end_is_told_from_one_that_does_not() {
+        for full in ["1048576 allkeys-lru", "1 allkeys-lfu", "2 allkeys-random", "3 allkeys-of-later"] {
+            assert!(evicts(full), "{full}");
+        }
+        for full in ["0 allkeys-lru", "1048576 noeviction", "1048576 volatile-lru", "0 ", " ", ""] {
+            assert!(!evicts(full), "{full}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Purges on their way into the log: handed over, and acknowledged once all who have to have applied them.
+//!
+//! Invariants: nothing is acknowledged that the log did not confirm; `wait: all` waits for every node until it has applied
+//! the record or did not renew its lease for as long as that lasts, and for one lease after an incarnation was first met,
+//! because nodes may still believe in the one before; what has happened whether or not the log hears of it is handed over until it is there.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::follower::{Progress, Times, jittered};
+use super::protocol::{Appended, Away, Lease, Server, Standing};
+use crate::clock::Clock;
+use crate::config::Wait;
+use crate::purge::{Fence, Handling, Nodes, Purge, Receipt, Selector, Unlogged, Where, wire};
+
+/// How many purges wait for a log that is away. Beyond that the log itself is renounced when it is back: that covers all.
+const MOST: usize = 10_000;
+/// How often a purge is tried before whoever asked for it is told.
+const TRIES: u32 = 3;
+/// What is obeyed here while more wait than are told apart.
+const OVERFLOW: &str = "overflow";
+
+/// A purge that somebody hands over.
+pub(super) struct Ask {
+    pub(super) id: String,
+    pub(super) purge: Purge,
+    pub(super) handling: Handling,
+    pub(super) answer: oneshot::Sender<Result<Receipt, Unlogged>>,
+}
+
+/// Hands purges over to the log.
+pub(super) struct Sequencer<S> {
+    pub(super) server: Arc<S>,
+    pub(super) fence: Arc<Fence>,
+    pub(super) clock: Clock,
+    pub(super) node: String,
+    pub(super) stores: Arc<[String]>,
+    pub(super) times: Times,
+    pub(super) wait: Wait,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) leases: tokio::sync::Mutex<Option<Seen>>,
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) more: Notify,
+}
+
+/// The leases as they were seen. Times are this node's: the server's clock may be set.
+pub(super) struct Seen {
+    at: Duration,
+    standing: Standing,
+    leases: Vec<Watched>,
+    /// Since when this incarnation is known.
+    since: Duration,
+}
+
+/// A lease, and since when it is the same.
+struct Watched {
+    lease: Lease,
+    since: Duration,
+}
+
+impl Seen {
+    /// What is seen after `before`.
+    fn after(before: Option<Self>, at: Duration, standing: Standing, leases: Vec<Lease>) -> Self {
+        let before = before.filter(|before| before.standing.incarnation == standing.incarnation);
+        let since = before.as_ref().map_or(at, |before| before.since);
+        let known = before.map_or_else(Vec::new, |before| before.leases);
+        let watched = |lease: Lease| {
+            let same = known.iter().find(|known| known.lease == lease);
+            Watched { since: same.map_or(at, |same| same.since), lease }
+        };
+        Self { at, standing, leases: leases.into_iter().map(watched).collect(), since }
+    }
+}
+
+/// Purges that wait for the log.
+#[derive(Default)]
+pub(super) struct Waiting {
+    purges: VecDeque<(String, Vec<u8>)>,
+    /// There were too many.
+    overflow: bool,
+}
+
+impl<S: Server> Sequencer<S> {
+    /// Hands over what comes, for ever.
+    pub(super) async fn run(self: Arc<Self>, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        let again = tokio::spawn(self.clone().hand_over_again());
+        while let Some(ask) = asks.recv().await {
+            tokio::spawn(self.clone().carry_out(ask));
+        }
+        again.abort();
+    }
+
+    async fn carry_out(self: Arc<Self>, ask: Ask) {
+        let Ask { id, purge, handling, answer } = ask;
+        let bytes = wire::written(&purge, &self.stores).into_bytes();
+        let done = self.tried(&id, &bytes).await;
+        if done.is_err() && handling == Handling::Insist {
+            self.wait_for_the_log(id.clone(), bytes);
+        }
+        // Whoever asked may have gone.
+        let _ = answer.send(done.map_err(|Away(why)| Unlogged { id, why }));
+    }
+
+    /// For no longer than one who has to wait for leases might, and for one who lost the log meanwhile.
+    async fn tried(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
+        let unknown = Away("whether all nodes know of it could not be learnt in time".to_owned());
+        tokio::time::timeout(3 * self.times.lease(), self.try_some_times(id, bytes))
+            .await
+            .unwrap_or(Err(unknown))
+    }
+
+    async fn try_some_times(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
+        let mut pause = self.times.pause;
+        let mut last = Away("it was not tried".to_owned());
+        for _ in 0..TRIES {
+            let done = match self.server.append(id, bytes).await {
+                Ok(appended) => self.acknowledged(id, &appended).await,
+                Err(away) => Err(away),
+            };
+            match done {
+                Ok(receipt) => return Ok(receipt),
+                Err(away) => last = away,
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause *= 2;
+        }
+        Err(last)
+    }
+
+    /// Waits until the purge is in force, here and, as the configuration says, everywhere.
+    async fn acknowledged(&self, id: &str, appended: &Appended) -> Result<Receipt, Away> {
+        self.applied_here(id, appended).await?;
+        let Standing { seq, now, .. } = appended.standing;
+        let nodes = match self.wait {
+            Wait::Logged => None,
+            Wait::All => Some(self.everywhere(appended).await?),
+        };
+        Ok(Receipt { id: id.to_owned(), seq, time: Duration::from_millis(now), nodes })
+    }
+
+    /// Waits until this node has read the record back. Where the log was lost meanwhile, it never does.
+    async fn applied_here(&self, id: &str, appended: &Appended) -> Result<(), Away> {
+        let Standing { incarnation, seq, .. } = appended.standing;
+        let here = |progress: &Progress| progress.incarnation == Some(incarnation) && progress.applied >= seq;
+        let mut progress = self.progress.clone();
+        let long = 4 * self.times.lease();
+        let applied =
+            tokio::time::timeout(long, progress.wait_for(here)).await.is_ok_and(|found| found.is_ok());
+        let unread = || Away("it is in the log, and this node could not read it back".to_owned());
+        if !applied {
+            return Err(unread());
+        }
+        // Where the record was not kept until this node came to it, all that began before was given up: it is covered.
+        self.fence.settle(id);
+        Ok(())
+    }
+
+    /// Waits until every node that serves what is stored has applied the record.
+    async fn everywhere(&self, appended: &Appended) -> Result<Nodes, Away> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let nodes = {
+                let mut seen = self.leases.lock().await;
+                let now = self.clock.now().mono;
+                if seen.as_ref().is_none_or(|seen| seen.at + Duration::from_millis(1) < now) {
+                    let (standing, leases) = self.server.leases().await?;
+                    *seen = Some(Seen::after(seen.take(), now, standing, leases));
+                }
+                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended))?
+            };
+            if let Some(nodes) = nodes {
+                return Ok(nodes);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
+    fn who(&self, seen: &Seen, appended: &Appended) -> Result<Option<Nodes>, Away> {
+        let Seen { at, standing, leases, since } = seen;
+        if standing.incarnation != appended.standing.incarnation {
+            return Err(Away("the log was lost".to_owned()));
+        }
+        // By this node's clock: the server's may be set. Until an incarnation is known for so long, nodes may still believe in
+        // the one before; a lease that did not change for so long was not renewed, and its node has no proof any more.
+        let long_ago = |since: Duration| *at >= since.saturating_add(self.times.lease());
+        if !long_ago(*since) {
+            return Ok(None);
+        }
+        let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
+        for Watched { lease: other, since } in leases.iter().filter(|other| other.lease.node != self.node) {
+            if other.cursor >= appended.standing.seq {
+                nodes.applied.push(other.node.clone());
+            } else if long_ago(*since) {
+                nodes.gone.push(other.node.clone());
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(Some(nodes))
+    }
+
+    fn wait_for_the_log(&self, id: String, bytes: Vec<u8>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.purges.len() >= MOST && !waiting.overflow {
+            waiting.overflow = true;
+            tracing::error!(
+                purges = MOST,
+                "too many purges wait for the log: all stored responses are given up until it is back"
+            );
+            self.fence.obey(OVERFLOW, &Purge::hard(vec![Selector::Everything], Where::All));
+        }
+        if waiting.overflow {
+            self.fence.settle(&id);
+        } else {
+            waiting.purges.push_back((id, bytes));
+        }
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    /// Hands over what waited, for ever.
+    async fn hand_over_again(self: Arc<Self>) {
+        let mut pause = self.times.pause;
+        loop {
+            match self.next_waiting().await {
+                Ok(true) => pause = self.times.pause,
+                Ok(false) => self.more.notified().await,
+                Err(_) => {
+                    tokio::time::sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(self.times.bound);
+                }
+            }
+        }
+    }
+
+    /// Whether there was something to hand over.
+    async fn next_waiting(&self) -> Result<bool, Away> {
+        let next = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.overflow { None } else { Some(waiting.purges.front().cloned()) }
+        };
+        match next {
+            Some(None) => return Ok(false),
+            Some(Some((id, bytes))) => {
+                let appended = self.server.append(&id, &bytes).await?;
+                // Its row here stays until its record is read back: an incarnation that ends before takes it along.
+                self.applied_here(&id, &appended).await?;
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.purges.pop_front();
+            }
+            None => self.renounce().await?,
+        }
+        Ok(true)
+    }
+
+    /// There were more purges than could wait: another incarnation of the log covers all of them, everywhere.
+    async fn renounce(&self) -> Result<(), Away> {
+        // What comes from here on waits like any other: it may be later than the new incarnation.
+        let mut covered = self.take_waiting();
+        let renounced = self.renounced().await;
+        if renounced.is_err() {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.overflow = true;
+            covered.purges.append(&mut waiting.purges);
+            std::mem::swap(&mut waiting.purges, &mut covered.purges);
+            return renounced;
+        }
+        covered.purges.iter().for_each(|(id, _)| self.fence.settle(id));
+        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).overflow {
+            self.fence.settle(OVERFLOW);
+        }
+        Ok(())
+    }
+
+    fn take_waiting(&self) -> Waiting {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until this node follows an incarnation that begins after this call.
+    async fn renounced(&self) -> Result<(), Away> {
+        let (standing, _) = self.server.leases().await?;
+        self.server.renounce(standing.incarnation).await?;
+        let mut progress = self.progress.clone();
+        let other = |progress: &Progress| {
+            progress.connected && progress.incarnation.is_some_and(|known| known != standing.incarnation)
+        };
+        let long = 4 * self.times.lease();
+        let followed =
+            tokio::time::timeout(long, progress.wait_for(other)).await.is_ok_and(|found| found.is_ok());
+        let unread =
+            || Away("the log has another incarnation, and this node could not read it yet".to_owned());
+        if followed { Ok(()) } else { Err(unread()) }
+    }
+}

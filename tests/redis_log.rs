@@ -1,0 +1,218 @@
+//! The purge log in real Redis servers: each step of it, and what becomes of it when a server is emptied, replaced or loses
+//! records.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by a panic
+
+mod support;
+
+use std::time::Duration;
+
+use larder::config::read::ReadContext;
+use larder::config::{Config, RedisLog as LogConfig};
+use larder::purge::shared::redis::RedisLog;
+use larder::purge::shared::{Away, Cursor, Heard, Line, Server, Standing};
+use larder::store::redis::RedisIo;
+use support::redis::{Cluster, Redis, Sentinels};
+use support::wait;
+
+const LEASE: Duration = Duration::from_secs(60);
+const LONG: &str = "timeout: 20s";
+
+fn config(redis: &str, more: &str) -> LogConfig {
+    let yaml = format!(
+        "origins: {{ app: {{ url: \"http://127.0.0.1:9\" }} }}\nroutes: [{{ name: all, path: \"/{{*rest}}\" }}]\n\
+         purge: {{ log: {{ redis: {{ {redis}, {LONG} }}{more} }} }}\n"
+    );
+    let context =
+        ReadContext::of("test.yaml".as_ref()).with_env(|_| Some("a-long-password-of-larder".to_owned()));
+    let read = Config::from_yaml(&yaml, &context).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    (**read.purging.log.as_ref().unwrap()).clone()
+}
+
+fn log(redis: &str, more: &str) -> RedisLog {
+    RedisLog::new(&config(redis, more), RedisIo::start().unwrap()).unwrap()
+}
+
+fn at(redis: &Redis) -> String {
+    format!("url: \"{}\"", redis.url())
+}
+
+fn cursor(seq: u64, id: &str) -> Cursor {
+    Cursor { seq, id: id.to_owned() }
+}
+
+/// What a node reads from here on.
+async fn read(log: &RedisLog, standing: &Standing, seq: u64, id: &str) -> Heard {
+    log.read("n1", standing.incarnation, &cursor(seq, id), LEASE).await.unwrap()
+}
+
+fn lines(heard: Heard) -> Vec<Line> {
+    let Heard::Lines { lines, .. } = heard else { panic!("{heard:?}") };
+    lines
+}
+
+fn names(heard: Heard) -> Vec<(u64, String)> {
+    lines(heard).into_iter().map(|line| (line.seq, line.id)).collect()
+}
+
+async fn fill(log: &RedisLog, from: u64, to: u64) {
+    for n in from..=to {
+        assert_eq!(log.append(&format!("r{n}"), b"a purge").await.unwrap().first, n);
+    }
+}
+
+#[tokio::test]
+async fn records_are_numbered_without_a_gap_and_read_from_any_of_them_on() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let begun = log.start("n1", None, 0, LEASE).await.unwrap();
+    assert_eq!((begun.standing.seq, begun.standing.floor, begun.floor), (0, 0, Cursor::default()));
+    assert_eq!(names(read(&log, &begun.standing, 0, "").await), []);
+    fill(&log, 1, 3).await;
+    let all = lines(read(&log, &begun.standing, 0, "").await);
+    assert_eq!(all[0], Line { seq: 1, id: "r1".into(), time: all[0].time, purge: b"a purge".to_vec() });
+    assert!(all[0].time >= begun.standing.now && all[2].time >= all[0].time);
+    assert_eq!(names(read(&log, &begun.standing, 2, "r2").await), [(3, "r3".to_owned())]);
+    let (standing, leases) = log.leases().await.unwrap();
+    assert_eq!((standing.seq, leases.len(), leases[0].cursor), (3, 1, 2), "what was read before is applied");
+    assert!(leases[0].until > standing.now + 50_000);
+    log.leave("n1").await.unwrap();
+    assert_eq!(log.leases().await.unwrap().1, []);
+}
+
+#[tokio::test]
+async fn another_record_at_the_cursor_is_noticed_and_the_log_is_renounced() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let begun = log.start("n1", None, 0, LEASE).await.unwrap();
+    fill(&log, 1, 2).await;
+    assert_eq!(read(&log, &begun.standing, 2, "another").await, Heard::Diverged);
+    assert_eq!(read(&log, &begun.standing, 7, "r7").await, Heard::Diverged, "a record that was lost");
+    log.renounce(begun.standing.incarnation).await.unwrap();
+    assert_eq!(read(&log, &begun.standing, 2, "r2").await, Heard::Anew);
+    let other = log.start("n1", Some(begun.standing.incarnation), 2, LEASE).await.unwrap();
+    assert_ne!(other.standing.incarnation, begun.standing.incarnation);
+    assert_eq!(log.leases().await.unwrap().1[0].cursor, 0, "of another log it has applied nothing");
+    // Who heard of it late does not renounce it once more.
+    log.renounce(begun.standing.incarnation).await.unwrap();
+    assert_eq!(log.leases().await.unwrap().0.incarnation, other.standing.incarnation);
+}
+
+#[tokio::test]
+async fn trimming_stops_at_what_a_node_with_a_lease_has_not_applied() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), ", keep: 100");
+    let begun = log.start("n1", None, 0, LEASE).await.unwrap();
+    fill(&log, 1, 150).await;
+    let heard = read(&log, &begun.standing, 0, "").await;
+    assert_eq!(lines(heard).len(), 64, "nothing is trimmed, and not all is read at once");
+    assert_eq!(names(read(&log, &begun.standing, 149, "r149").await), [(150, "r150".to_owned())]);
+    fill(&log, 151, 151).await;
+    let (standing, _) = log.leases().await.unwrap();
+    assert_eq!((standing.seq, standing.floor), (151, 51));
+    // Who comes from before the floor begins anew, at the floor.
+    assert_eq!(read(&log, &standing, 50, "r50").await, Heard::Anew);
+    let begun = log.start("n2", None, 0, LEASE).await.unwrap();
+    assert_eq!(begun.floor, cursor(51, "r51"));
+    assert_eq!(names(read(&log, &standing, 51, "r51").await)[0], (52, "r52".to_owned()));
+    assert_eq!(read(&log, &standing, 51, "another").await, Heard::Diverged);
+}
+
+#[tokio::test]
+async fn records_that_are_gone_are_given_up_by_everybody_and_reading_goes_on() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let begun = log.start("n1", None, 0, LEASE).await.unwrap();
+    fill(&log, 1, 5).await;
+    redis.cli(&["DEL", "larder:1:{purge}:records"]);
+    assert_eq!(read(&log, &begun.standing, 3, "r3").await, Heard::Anew);
+    let again = log.start("n1", Some(begun.standing.incarnation), 3, LEASE).await.unwrap();
+    assert_eq!((again.standing.incarnation, again.floor), (begun.standing.incarnation, cursor(5, "")));
+    assert_eq!(names(read(&log, &again.standing, 5, "").await), []);
+    fill(&log, 6, 6).await;
+    assert_eq!(names(read(&log, &again.standing, 5, "").await), [(6, "r6".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_flush_and_a_restart_each_make_another_incarnation() {
+    let mut redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
+    fill(&log, 1, 2).await;
+    redis.cli(&["FLUSHALL"]);
+    assert_eq!(read(&log, &first, 2, "r2").await, Heard::Anew);
+    let flushed = log.start("n1", Some(first.incarnation), 2, LEASE).await.unwrap().standing;
+    assert_ne!(flushed.incarnation, first.incarnation);
+    assert_eq!((flushed.seq, flushed.floor), (0, 0));
+    redis.kill();
+    assert!(log.append("lost", b"a purge").await.is_err());
+    redis.restart();
+    let restarted = begin(&log).await;
+    assert!(![first.incarnation, flushed.incarnation].contains(&restarted.incarnation));
+    assert_eq!(log.append("r1", b"a purge").await.unwrap().first, 1);
+}
+
+/// A node that begins, once the server is there.
+async fn begin(log: &RedisLog) -> Standing {
+    let started = async || log.start("n1", None, 0, LEASE).await.ok();
+    wait::until_async("the log is there", started).await.standing
+}
+
+#[tokio::test]
+async fn a_restart_with_everything_it_had_makes_another_incarnation_too() {
+    let mut redis = Redis::with().option("save", "3600 1").start();
+    let log = log(&at(&redis), "");
+    let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
+    fill(&log, 1, 2).await;
+    redis.cli(&["SAVE"]);
+    redis.kill();
+    redis.restart();
+    let again = begin(&log).await;
+    assert_ne!(again.incarnation, first.incarnation, "what was confirmed after the last snapshot is lost");
+    assert_eq!(again.seq, 2);
+}
+
+#[tokio::test]
+async fn where_replicas_exist_nothing_counts_that_none_of_them_confirmed() {
+    let sentinels = Sentinels::start(1, Redis::with);
+    let nodes = sentinels.nodes();
+    let place = format!("sentinel: {{ nodes: [{}], service: larder }}", quoted(&nodes));
+    let log = log(&place.replace("service: larder", &format!("service: {}", Sentinels::SERVICE)), "");
+    let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
+    assert_eq!(log.append("r1", b"a purge").await.unwrap().first, 1);
+    let Heard::Lines { confirmed: true, .. } = read(&log, &first, 0, "").await else {
+        panic!("not confirmed")
+    };
+    let old = sentinels.primary_port();
+    sentinels.fail_over();
+    let again = wait::until_async("the new primary is there", async || {
+        let started = log.start("n1", None, 0, LEASE).await.ok()?;
+        (sentinels.primary_port() != old && started.standing.incarnation != first.incarnation)
+            .then_some(started)
+    })
+    .await;
+    assert_eq!(again.standing.seq, 1, "what was confirmed is there");
+}
+
+fn quoted(nodes: &[String]) -> String {
+    nodes.iter().map(|node| format!("\"{node}\"")).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn in_a_cluster_the_whole_log_lies_in_one_slot() {
+    let cluster = Cluster::start(Redis::with);
+    let log = log(&format!("cluster: [{}]", quoted(&cluster.urls())), "");
+    let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
+    fill(&log, 1, 3).await;
+    assert_eq!(names(read(&log, &first, 1, "r1").await).len(), 2);
+}
+
+#[tokio::test]
+async fn a_purge_that_is_too_large_for_the_log_is_refused() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    log.start("n1", None, 0, LEASE).await.unwrap();
+    let Err(Away(why)) = log.append("huge", &vec![b'x'; 5 << 20]).await else { panic!("taken") };
+    assert!(why.contains("name fewer things"), "{why}");
+    assert_eq!(log.leases().await.unwrap().0.seq, 0);
+}

@@ -1,0 +1,190 @@
+//! Entries in Redis: they outlive a node, each store keeps to its own, and nothing else in Redis is touched.
+
+use std::time::Duration;
+
+use crate::nodes::{Cluster, HOST, YAML, hits, purge};
+use crate::support::redis::Redis;
+use crate::support::{Client, Origin, Reply, wait};
+
+async fn read(url: &str) -> (String, String) {
+    let answer = Client::new().get(url).header("host", HOST).header("x-tenant", "t0").send().await;
+    assert_eq!(answer.status, 200);
+    (answer.x_cache().to_owned(), answer.text().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d1_what_one_node_stored_all_have_also_after_they_start_anew() {
+    let redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let mut nodes = Cluster::start(YAML, &origin, &redis).await;
+    hits(&nodes.url(0, "/pages/1"), "t0").await;
+    let asked = origin.count("/pages/1");
+    for node in 1..nodes.count() {
+        assert_eq!(read(&nodes.url(node, "/pages/1")).await, ("HIT".into(), "a page".into()));
+    }
+    for node in 0..nodes.count() {
+        nodes.restart(node, YAML, &origin, &redis).await;
+    }
+    for node in 0..nodes.count() {
+        nodes.current(node).await;
+        assert_eq!(read(&nodes.url(node, "/pages/1")).await.0, "HIT");
+    }
+    assert_eq!(origin.count("/pages/1"), asked);
+    // A purge before the start of a node binds it too.
+    assert_eq!(purge(&nodes.url(0, "/pages/1")).await.status, 200);
+    nodes.restart(1, YAML, &origin, &redis).await;
+    nodes.current(1).await;
+    assert_eq!(read(&nodes.url(1, "/pages/1")).await.0, "MISS");
+}
+
+/// Four stores beside an application's own keys, as the jewelry shops have them.
+const FOUR: &str = "
+admin:
+  listen: 127.0.0.1:{port}
+  tokens: [{ name: ops, role: admin, secret: { env: LARDER_ADMIN_TOKEN } }]
+origins: { app: { url: '{origin}' } }
+purge: { bound: 500ms, log: { redis: { url: {log}, prefix: jewelry_shop_log } } }
+stores:
+  default: { redis: { url: '{redis}/0', prefix: jewelry_shop, connections: 50, ttl: 5m } }
+  query: { redis: { url: '{redis}/1', prefix: jewelry_shop_query, connections: 50, ttl: 15m } }
+  template: { redis: { url: '{redis}/2', prefix: jewelry_shop_template, connections: 50, ttl: 10m } }
+  api: { redis: { url: '{redis}/3', prefix: jewelry_shop_api, connections: 50, ttl: 3m } }
+tiers:
+  default: { ttl: 1d, store: default }
+  query: { ttl: 1d, store: query }
+  template: { ttl: 1d, store: template }
+  api: { ttl: 1d, store: api }
+routes:
+  - { name: default, path: '/default/{x}', tier: default, share: public }
+  - { name: query, path: '/query/{x}', tier: query, share: public }
+  - { name: template, path: '/template/{x}', tier: template, share: public }
+  - { name: api, path: '/api/{x}', tier: api, share: public }
+  - { name: rest, path: '/{*rest}' }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e1_four_stores_have_their_own_databases_prefixes_and_times_and_leave_sessions_alone() {
+    const STORES: [(&str, u8, &str, u64); 4] = [
+        ("default", 0, "jewelry_shop:1:", 300),
+        ("query", 1, "jewelry_shop_query:1:", 900),
+        ("template", 2, "jewelry_shop_template:1:", 600),
+        ("api", 3, "jewelry_shop_api:1:", 180),
+    ];
+    let redis = Redis::start();
+    let sessions =
+        ["django.contrib.sessions.cache:abc", "jewelry_shop", "jewelry_shop:2:other", "jewelry_shop:session"];
+    for name in sessions {
+        assert_eq!(redis.cli(&["SET", name, "kept"]), "OK");
+    }
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let nodes = Cluster::start(&FOUR.replace("{redis}", &redis.url()), &origin, &redis).await;
+    for (name, database, prefix, ttl) in STORES {
+        hits(&nodes.url(0, &format!("/{name}/1")), "t0").await;
+        assert_eq!(read(&nodes.url(1, &format!("/{name}/1"))).await.0, "HIT");
+        let database = database.to_string();
+        let keys = redis.cli(&["-n", &database, "--scan", "--pattern", &format!("{prefix}_:{name}:*")]);
+        let entry =
+            keys.lines().find(|key| !key.ends_with(":fill")).unwrap_or_else(|| panic!("{name}: {keys}"));
+        let left: u64 = redis.cli(&["-n", &database, "TTL", entry]).parse().unwrap();
+        assert!((ttl - 30..=ttl).contains(&left), "{name}: {left} s");
+    }
+    let everything =
+        Client::new().post(nodes.larders[2].admin_url("/purge")).json(r#"{ "everything": true }"#);
+    let everything =
+        everything.header("authorization", format!("Bearer {}", crate::shop::TOKEN)).send().await;
+    assert_eq!(everything.status, 200, "{}", everything.text());
+    for (name, database, prefix, _) in STORES {
+        assert_eq!(read(&nodes.url(0, &format!("/{name}/1"))).await.0, "MISS");
+        // In the background all that was there goes; what was just read is new.
+        let count = || {
+            redis
+                .keys(database)
+                .iter()
+                .filter(|key| key.starts_with(prefix) && !key.ends_with(":fill"))
+                .count()
+        };
+        wait::until("the entries of before are gone", || count() <= 1).await;
+    }
+    for name in sessions {
+        assert_eq!(redis.cli(&["GET", name]), "kept", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c8_what_leaves_a_small_memory_is_still_in_redis() {
+    let redis = Redis::start();
+    let origin = Origin::start(|request| {
+        let body = request.uri().path().to_owned();
+        async move { Reply::ok(body) }
+    });
+    let yaml = YAML
+        .replace("memory: 64MiB", "memory: { entries: 200 }, memory_ttl: 60s")
+        .replace("{level}", "{ url: {level}, ttl: 3600s }");
+    let nodes = Cluster::start(&yaml, &origin, &redis).await;
+    for page in 0..300 {
+        hits(&nodes.url(0, &format!("/pages/{page}")), "t0").await;
+    }
+    let asked = origin.total();
+    for page in 0..300 {
+        let path = format!("/pages/{page}");
+        assert_eq!(read(&nodes.url(0, &path)).await, ("HIT".into(), path));
+    }
+    assert_eq!(origin.total(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c8_what_was_in_memory_for_its_time_is_brought_from_redis_again() {
+    let redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let yaml = YAML.replace("memory: 64MiB", "memory: 64MiB, memory_ttl: 300ms");
+    let nodes = Cluster::start(&yaml, &origin, &redis).await;
+    hits(&nodes.url(0, "/pages/1"), "t0").await;
+    let asked = origin.count("/pages/1");
+    let gets = || {
+        let stats = redis.cli(&["INFO", "commandstats"]);
+        let line =
+            stats.lines().find_map(|line| line.strip_prefix("cmdstat_getrange:calls=")).unwrap_or("0,");
+        line.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let begin = gets();
+    // Each time that memory may not use it any more, it comes from there.
+    wait::until_async("it was brought three times", async || {
+        assert_eq!(read(&nodes.url(0, "/pages/1")).await.0, "HIT");
+        (gets() >= begin + 3).then_some(())
+    })
+    .await;
+    assert_eq!(origin.count("/pages/1"), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c2_e7_without_redis_pages_come_from_memory_within_the_bound_and_then_from_the_origin() {
+    let mut redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    // A log of its own: then memory alone serves, for as long as it takes.
+    let yaml = YAML.replace("purge: { bound: 500ms, log: { redis: {log} } }", "");
+    let nodes = Cluster::start(&yaml, &origin, &redis).await;
+    hits(&nodes.url(0, "/pages/1"), "t0").await;
+    redis.kill();
+    for page in 1..40 {
+        let (_, text) = read(&nodes.url(0, &format!("/pages/{page}"))).await;
+        assert_eq!(text, "a page");
+    }
+    for page in 1..40 {
+        assert_eq!(read(&nodes.url(0, &format!("/pages/{page}"))).await.0, "HIT");
+    }
+    // While the breaker is open nobody waits for Redis.
+    let answer = Client::new()
+        .get(nodes.url(0, "/pages/100"))
+        .header("host", HOST)
+        .header("x-tenant", "t0")
+        .send()
+        .await;
+    assert!(answer.took < Duration::from_millis(1_000), "{:?}", answer.took);
+    redis.restart();
+    wait::until_async("entries get into Redis again", async || {
+        let page = origin.total() + 1_000;
+        read(&nodes.url(0, &format!("/pages/{page}"))).await;
+        redis.keys(0).iter().any(|key| key.contains(":pages:") && !key.ends_with(":fill")).then_some(())
+    })
+    .await;
+}

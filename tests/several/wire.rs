@@ -1,0 +1,114 @@
+//! What becomes of the way between one node and Redis, and of a node.
+
+use std::time::Duration;
+
+use crate::between::{Between, Wire};
+use crate::nodes::place;
+use crate::report::Bench;
+use crate::support::redis::Redis;
+use crate::support::wait;
+
+/// A lease with the bound of these tests, and what a busy machine may add.
+const LEASE: Duration = Duration::from_millis(725);
+const SLACK: Duration = Duration::from_millis(1_500);
+
+/// Nodes of which the first has a wire of its own.
+async fn wired(redis: &Redis) -> (Between, Bench) {
+    let wire = Between::to(redis.port()).await;
+    let (own, straight) = (place(&wire.url()), place(&redis.url()));
+    let others = [straight.clone(), straight];
+    let bench = Bench::over_each(&[[own.clone(), own], others.clone(), others]).await;
+    (wire, bench)
+}
+
+async fn broken(wire: &Between, bench: &Bench, how: Wire) {
+    wire.set(how);
+    // Pages come, everywhere, whatever the first node knows; and the other two go on purging.
+    wait::until(&format!("{how:?} happens"), || how == Wire::Cut || wire.did() > 5).await;
+    bench.purges("in force", 4).await;
+    bench.goes_on().await;
+    wire.set(Wire::Pass);
+    bench.recovered().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wire_of_one_node_delays() {
+    let redis = Redis::start();
+    let (wire, bench) = wired(&redis).await;
+    for millis in [5, 30, 120] {
+        broken(&wire, &bench, Wire::Delay(Duration::from_millis(millis))).await;
+    }
+    bench.end("a wire that delays").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wire_of_one_node_swallows_everything_and_gives_it_back_late() {
+    let redis = Redis::start();
+    let (wire, bench) = wired(&redis).await;
+    wire.set(Wire::Hole);
+    bench.each_says(&[0], "log-away").await;
+    broken(&wire, &bench, Wire::Hole).await;
+    bench.end("a wire that is a black hole").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wire_of_one_node_is_cut() {
+    let redis = Redis::start();
+    let (wire, bench) = wired(&redis).await;
+    // For a moment, within the bound; then for longer.
+    wire.set(Wire::Cut);
+    wire.set(Wire::Pass);
+    bench.recovered().await;
+    wire.set(Wire::Cut);
+    bench.each_says(&[0], "log-away").await;
+    broken(&wire, &bench, Wire::Cut).await;
+    bench.end("a wire that is cut").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wire_of_one_node_halves_messages() {
+    let redis = Redis::start();
+    let (wire, bench) = wired(&redis).await;
+    broken(&wire, &bench, Wire::Split).await;
+    broken(&wire, &bench, Wire::Half).await;
+    bench.end("a wire that halves messages").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wire_of_one_node_loses_replies_to_what_was_done() {
+    let redis = Redis::start();
+    let (wire, bench) = wired(&redis).await;
+    for _ in 0..3 {
+        broken(&wire, &bench, Wire::LoseReplies).await;
+    }
+    bench.end("a wire that loses replies").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_killed_and_purges_wait_for_its_lease_at_most() {
+    let redis = Redis::start();
+    let mut bench = Bench::over(&place(&redis.url())).await;
+    bench.kill(1).await;
+    bench.work(&[0, 2]).await;
+    bench.purges("in force", 4).await;
+    bench.restart(1).await;
+    bench.recovered().await;
+    let figures = bench.end("kill -9 of a node").await;
+    assert!(figures.slowest_purge < LEASE + SLACK, "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stands_still_for_longer_than_its_lease_and_shows_nothing_old_when_it_goes_on() {
+    let redis = Redis::start();
+    let mut bench = Bench::over(&place(&redis.url())).await;
+    for _ in 0..3 {
+        bench.larders[1].process().signal("STOP");
+        // Its lease ran out when others' purges are in force again.
+        bench.purges("in force", 20).await;
+        bench.larders[1].process().signal("CONT");
+        bench.goes_on().await;
+    }
+    bench.recovered().await;
+    let figures = bench.end("SIGSTOP of a node").await;
+    assert!(figures.slowest_purge < LEASE * 2 + SLACK, "{figures:?}");
+}

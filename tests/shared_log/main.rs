@@ -1,0 +1,264 @@
+//! The real follower, sequencer and fence of several nodes over a server of the log that fails in every way, with time
+//! that is paused: many seeded runs of the same simulation. A reader that gets less than an acknowledged purge promised
+//! is a failure, and each rule that is left out leads to one.
+//!
+//! `LARDER_SIMULATIONS` sets another number of runs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by a panic
+
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use larder::clock::Clock;
+use larder::config::Wait;
+use larder::key::{CacheKey, KeyParts, Owner};
+use larder::policy::Validity;
+use larder::purge::shared::{Terms, Times, open};
+use larder::purge::{Coverage, Fence, Handling, Limits, Mark, Purge, Selector, Where, random_id};
+use larder::stored::{Position, Selectors};
+use server::{Shared, Way, Without, empty};
+use tokio::time::sleep;
+
+const TAGS: usize = 3;
+const NODES: usize = 3;
+const BOUND: Duration = Duration::from_millis(400);
+
+/// A response: which version of the tagged thing it shows, and from when it is.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    version: u64,
+    begun_at: Position,
+}
+
+struct Node {
+    name: String,
+    fence: Arc<Fence>,
+    memory: Mutex<BTreeMap<usize, Shown>>,
+}
+
+#[derive(Default)]
+struct World {
+    /// The origin's versions of each thing.
+    versions: Mutex<[u64; TAGS]>,
+    /// What is promised to everybody.
+    promised: Mutex<[u64; TAGS]>,
+    /// The shared level.
+    level: Mutex<BTreeMap<usize, (u64, Mark)>>,
+    broken: Mutex<Vec<String>>,
+    counts: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+impl World {
+    fn count(&self, what: &'static str) {
+        *self.counts.lock().unwrap().entry(what).or_default() += 1;
+    }
+}
+
+fn selectors(tag: usize) -> Selectors {
+    let path = format!("/{tag}");
+    let key = CacheKey::new(&KeyParts {
+        https: false,
+        authority: "a",
+        owner: &Owner::Public,
+        route: "r",
+        method: "GET",
+        path: &path,
+        query: None,
+        selecting: &[],
+    })
+    .unwrap();
+    Coverage { owner: &Owner::Public, authority: "a", target: &path, route: "r", store: 0, key: &key }
+        .selectors(vec![format!("t{tag}").into()])
+}
+
+impl Node {
+    fn is_valid(&self, tag: usize, from: Position, clock: &Clock) -> bool {
+        self.fence.is_proven(clock.now())
+            && self.fence.check(&selectors(tag), from, None).0 == Validity::Valid
+    }
+
+    /// Reads one thing, as a request would: from memory, from the shared level, from the origin.
+    async fn read(&self, tag: usize, world: &World, clock: &Clock, slow: u64) {
+        let promised = world.promised.lock().unwrap()[tag];
+        let kept = self.memory.lock().unwrap().get(&tag).copied();
+        let shared = world.level.lock().unwrap().get(&tag).copied();
+        let brought =
+            shared.and_then(|(version, mark)| Some(Shown { version, begun_at: self.fence.position(mark)? }));
+        for (found, level) in [(kept, "memory"), (brought, "shared level")] {
+            let Some(found) = found.filter(|found| self.is_valid(tag, found.begun_at, clock)) else {
+                continue;
+            };
+            world.count(level);
+            if found.version < promised {
+                let what =
+                    format!("{} served {found:?} of {tag} from {level}, {promised} was promised", self.name);
+                world.broken.lock().unwrap().push(what);
+            }
+            self.memory.lock().unwrap().insert(tag, found);
+            return;
+        }
+        world.count("origin");
+        let begun_at = self.fence.current(selectors(tag).stripe);
+        sleep(Duration::from_millis(slow / 2)).await;
+        let version = world.versions.lock().unwrap()[tag];
+        sleep(Duration::from_millis(slow)).await;
+        self.memory.lock().unwrap().insert(tag, Shown { version, begun_at });
+        if let Some(mark) = self.fence.mark(begun_at) {
+            world.level.lock().unwrap().insert(tag, (version, mark));
+        }
+    }
+
+    /// Changes one thing, and purges it.
+    async fn write(&self, tag: usize, handling: Handling, world: &World, clock: &Clock) {
+        let version = {
+            let mut versions = world.versions.lock().unwrap();
+            versions[tag] += 1;
+            versions[tag]
+        };
+        let purge = Purge::hard(vec![Selector::Tag(format!("t{tag}").into())], Where::All);
+        let underway = self.fence.hand_over(random_id(), purge, handling, clock.now());
+        if handling == Handling::Insist {
+            let kept = self.memory.lock().unwrap().get(&tag).copied();
+            if kept.is_some_and(|kept| kept.version < version && self.is_valid(tag, kept.begun_at, clock)) {
+                world.broken.lock().unwrap().push(format!("{} reads what it overwrote", self.name));
+            }
+        }
+        match underway.acknowledged().await {
+            Ok(_) => {
+                world.count("acknowledged");
+                let mut promised = world.promised.lock().unwrap();
+                promised[tag] = promised[tag].max(version);
+            }
+            Err(_) => world.count("not acknowledged"),
+        }
+    }
+}
+
+/// A run: what was broken, and how often what happened.
+async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str, usize>) {
+    let clock = Clock::manual(Duration::from_secs(1_000_000));
+    let ticking = clock.clone();
+    let ticker = tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            ticking.advance(Duration::from_millis(1));
+        }
+    });
+    let shared = Arc::new(Mutex::new(empty(seed, without)));
+    shared.lock().unwrap().lossy = seed % 3 * 4;
+    let world = Arc::new(World::default());
+    let times = Times { bound: BOUND, pause: Duration::from_millis(5) };
+    let node = |name: String| {
+        let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
+        let stores: Arc<[String]> = Arc::new(["default".to_owned()]);
+        let terms = Terms { node: name.clone(), stores, times, wait: Wait::All };
+        let fence = open(Arc::new(way), terms, Limits::default(), clock.clone()).fence;
+        Arc::new(Node { name, fence, memory: Mutex::default() })
+    };
+    let mut nodes: Vec<Arc<Node>> = (0..NODES).map(|n| node(format!("n{n}"))).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    for step in 0..600 {
+        let dice = |below: u64| shared.lock().unwrap().random(below);
+        let tag = usize::try_from(dice(TAGS as u64)).unwrap();
+        let place = usize::try_from(dice(NODES as u64)).unwrap();
+        if dice(150) == 0 {
+            // Another process takes its place, with a memory that is empty. The one before is asked by nobody any more.
+            nodes[place] = node(format!("n{place}.{step}"));
+        }
+        let node = nodes[place].clone();
+        let (what, slow, pause) = (dice(100), dice(60), dice(8));
+        let (world, clock) = (world.clone(), clock.clone());
+        match what {
+            0..=79 => drop(tasks.spawn(async move { node.read(tag, &world, &clock, slow).await })),
+            80..=93 => {
+                let handling = if slow % 2 == 0 { Handling::Insist } else { Handling::Report };
+                tasks.spawn(async move { node.write(tag, handling, &world, &clock).await });
+            }
+            _ => trouble(&mut shared.lock().unwrap(), &node.name, slow % 7, step),
+        }
+        sleep(Duration::from_millis(pause)).await;
+    }
+    {
+        let mut shared = shared.lock().unwrap();
+        (shared.down, shared.lossy) = (false, 0);
+        shared.cut.clear();
+    }
+    // Everybody gets current again, and all that waited gets its place.
+    while tasks.join_next().await.is_some() {}
+    let settled =
+        || nodes.iter().all(|node| node.fence.is_proven(clock.now()) && node.fence.provisional() == 0);
+    for _ in 0..200 {
+        sleep(BOUND / 4).await;
+        if settled() {
+            break;
+        }
+    }
+    for node in &nodes {
+        if !node.fence.is_proven(clock.now()) {
+            world.broken.lock().unwrap().push(format!("{} is not current again", node.name));
+        }
+    }
+    for node in &nodes {
+        if node.fence.provisional() > 0 {
+            world.broken.lock().unwrap().push(format!("purges of {} still wait for the log", node.name));
+        }
+    }
+    ticker.abort();
+    let counts = world.counts.lock().unwrap().clone();
+    let broken = world.broken.lock().unwrap().clone();
+    (broken, counts)
+}
+
+fn trouble(shared: &mut Shared, node: &str, what: u64, step: u64) {
+    match what {
+        0 => shared.down = !shared.down,
+        1 => drop(shared.cut.insert(node.to_owned())),
+        2 | 3 => {
+            shared.cut.clear();
+            shared.down = false;
+        }
+        4 if step % 5 == 1 => shared.ahead += 700,
+        4 if step.is_multiple_of(5) => shared.flush(),
+        5 => shared.copy_to_replica(),
+        6 if step.is_multiple_of(3) => shared.fail_over(),
+        _ => {}
+    }
+}
+
+fn simulate(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str, usize>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(run(seed, without))
+}
+
+fn runs() -> u64 {
+    std::env::var("LARDER_SIMULATIONS").map_or(60, |text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_becomes_of_the_log_nobody_reads_less_than_was_promised() {
+    let mut counts = BTreeMap::new();
+    for seed in 0..runs() {
+        let (broken, counted) = simulate(seed, Without::Nothing);
+        assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+        counted.into_iter().for_each(|(what, times)| *counts.entry(what).or_insert(0) += times);
+    }
+    println!("{} runs: {counts:?}", runs());
+    // What never happens shows nothing.
+    for what in ["memory", "shared level", "origin", "acknowledged", "not acknowledged"] {
+        assert!(counts.get(what).is_some_and(|times| *times > 100), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_the_server_leaves_out_is_missed() {
+    for without in [Without::RecordId, Without::Incarnation] {
+        let found =
+            (0..400).find(|seed| simulate(*seed, without).0.iter().any(|what| what.contains("was promised")));
+        println!("{without:?}: seed {found:?}");
+        assert!(found.is_some(), "nothing broke without {without:?}");
+    }
+}
