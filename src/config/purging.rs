@@ -59,7 +59,7 @@ pub struct Purging {
 pub struct RedisLog {
     /// Where.
     pub redis: Redis,
-    /// How many replicas have to confirm what is written; `None`: as many as the log ever had.
+    /// How many replicas have to confirm what is written; `None`: as many as the server ever had.
     pub replicas: Option<u32>,
     /// How many records are kept for nodes that begin.
     pub keep: u64,

@@ -217,7 +217,7 @@ impl Shared {
 /// The answer to a purge that is not acknowledged.
 fn not_logged(id: &str, unlogged: &Unlogged) -> Error {
     let what = format!(
-        "{}; it may be in force already: ask again with `Idempotency-Key: {id}`, and it is in force once",
+        "{}; it may be in force already: ask again with `Idempotency-Key: {id}`; to purge twice does no harm",
         unlogged.why
     );
     Error::new(ErrorKind::PurgeNotLogged, what)

@@ -65,6 +65,32 @@ fn has(store: &MemoryStore, n: usize) -> bool {
 const ORDERS: [Eviction; 4] = [Eviction::ScanResistant, Eviction::Lru, Eviction::Lfu, Eviction::Time];
 
 #[test]
+fn c8_a_response_is_used_from_memory_for_as_long_as_the_store_says_from_when_it_came() {
+    for eviction in [Eviction::ScanResistant, Eviction::Lru] {
+        let config = Store {
+            name: "s".into(),
+            capacity: Capacity::Entries(200),
+            max_object: 64 * 1024,
+            eviction,
+            memory_ttl: Some(Duration::from_secs(60)),
+            redis: None,
+        };
+        let store = MemoryStore::new(&config);
+        let clock = Clock::manual(Duration::from_secs(1_700_000_000));
+        let begin = clock.now().mono;
+        let Entry::Response(response) = entry(10, 3_600) else { unreachable!() };
+        let mut response = Arc::into_inner(response).unwrap();
+        // Received long ago, by another node.
+        response.set_came(begin);
+        store.put(key(1), Entry::Response(Arc::new(response)), clock.now()).unwrap();
+        clock.advance(Duration::from_millis(59_999));
+        assert!(store.get(&key(1), clock.now()).is_some());
+        clock.advance(Duration::from_millis(1));
+        assert!(store.get(&key(1), clock.now()).is_none());
+    }
+}
+
+#[test]
 fn c1_a_store_never_holds_more_bytes_than_configured() {
     for order in ORDERS {
         let store = store(Capacity::Bytes(1 << 20), order);
@@ -215,31 +241,5 @@ fn a_store_without_memory_keeps_nothing() {
         let store = store(Capacity::Bytes(0), order);
         assert_eq!(store.put(key(0), entry(0, 60), now()), Err(StoreError::TooLarge));
         assert!(!has(&store, 0) && store.stats() == super::Stats::default(), "{order:?}");
-    }
-}
-
-#[test]
-fn c8_a_response_is_used_from_memory_for_as_long_as_the_store_says_from_when_it_came() {
-    for eviction in [Eviction::ScanResistant, Eviction::Lru] {
-        let config = Store {
-            name: "s".into(),
-            capacity: Capacity::Entries(200),
-            max_object: 64 * 1024,
-            eviction,
-            memory_ttl: Some(Duration::from_secs(60)),
-            redis: None,
-        };
-        let store = MemoryStore::new(&config);
-        let clock = Clock::manual(Duration::from_secs(1_700_000_000));
-        let begin = clock.now().mono;
-        let Entry::Response(response) = entry(10, 3_600) else { unreachable!() };
-        let mut response = Arc::into_inner(response).unwrap();
-        // Received long ago, by another node.
-        response.set_came(begin);
-        store.put(key(1), Entry::Response(Arc::new(response)), clock.now()).unwrap();
-        clock.advance(Duration::from_millis(59_999));
-        assert!(store.get(&key(1), clock.now()).is_some());
-        clock.advance(Duration::from_millis(1));
-        assert!(store.get(&key(1), clock.now()).is_none());
     }
 }

@@ -146,13 +146,18 @@ async fn c8_what_was_in_memory_for_its_time_is_brought_from_redis_again() {
             stats.lines().find_map(|line| line.strip_prefix("cmdstat_getrange:calls=")).unwrap_or("0,");
         line.split(',').next().unwrap().parse::<u64>().unwrap()
     };
-    let begin = gets();
+    let (begin, mut reads) = (gets(), 0);
     // Each time that memory may not use it any more, it comes from there.
-    wait::until_async("it was brought three times", async || {
-        assert_eq!(read(&nodes.url(0, "/pages/1")).await.0, "HIT");
-        (gets() >= begin + 3).then_some(())
-    })
-    .await;
+    for brought in 1..=4 {
+        wait::until_async("it was brought", async || {
+            assert_eq!(read(&nodes.url(0, "/pages/1")).await.0, "HIT");
+            reads += usize::from(brought > 1);
+            (gets() >= begin + brought).then_some(())
+        })
+        .await;
+    }
+    // In between memory has it, however long ago the origin gave it.
+    assert!(reads >= 9, "{reads} reads");
     assert_eq!(origin.count("/pages/1"), asked);
 }
 

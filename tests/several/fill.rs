@@ -8,7 +8,7 @@ use larder::clock::Clock;
 
 use crate::nodes::{Cluster, HOST, YAML};
 use crate::support::redis::Redis;
-use crate::support::{Answer, Client, Gate, Origin, Reply, wait};
+use crate::support::{Answer, Client, Gate, Origin, Reply, Steps, wait};
 
 /// How long the origin takes.
 const ORIGIN: Duration = Duration::from_millis(300);
@@ -111,9 +111,16 @@ async fn nobody_waits_for_an_answer_that_another_node_may_not_share() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_for_the_end_of_a_long_answer_at_another_node() {
     let redis = Redis::start();
-    let origin = Origin::constant(|| Reply::ok("").long(2 << 20));
+    // The first one's stands still in its middle until the second one's is whole.
+    let steps = Steps::default();
+    let (asked, slowly) = (AtomicUsize::new(0), steps.clone());
+    let origin = Origin::start(move |request| {
+        let is_first = request.uri().path() == "/pages/long" && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let reply = Reply::ok("").long(2 << 20);
+        std::future::ready(if is_first { reply.steps(&slowly) } else { reply })
+    });
+    steps.data(vec![b'x'; 1 << 20]);
     let nodes = Cluster::start(YAML, &origin, &redis).await;
-    // It stands still at the first node, because its reader does.
     let call = Client::new().get(nodes.url(0, "/pages/long")).header("host", HOST).header("x-tenant", "t0");
     let mut first = call.stream().await;
     first.at_least(1).await;
@@ -122,5 +129,6 @@ async fn nobody_waits_for_the_end_of_a_long_answer_at_another_node() {
     println!("a long answer at another node: {:?}", second.took);
     assert_eq!(second.body.len(), 2 << 20);
     assert!(second.took < SLACK, "{:?}", second.took);
+    steps.end();
     first.rest().await.unwrap();
 }

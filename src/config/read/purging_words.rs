@@ -40,7 +40,7 @@ section! {
     keep: Whole<100, 10_000_000> = default "100000";
     /// How many replicas have to confirm what is written. With fewer than there are, a former primary that keeps some of them
     /// may be believed for as long as it is cut off; with all of them, nothing stored is served while one is away.
-    replicas: Whole<0, 10> = optional "all that there ever were";
+    replicas: Whole<0, 10> = optional "all that the server ever had";
 }
 
 section! {

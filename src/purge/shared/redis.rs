@@ -5,7 +5,7 @@
 //! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
 //! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,9 +46,8 @@ pub struct RedisLog {
     links: Links,
     keys: [String; 2],
     timeout: Duration,
-    /// How many replicas have to confirm, where that is configured; and else as many as the log ever had.
+    /// How many replicas have to confirm, where that is configured; and else as many as the server ever had.
     replicas: Option<u32>,
-    saw_replicas: AtomicU32,
     keep: u64,
     following: Way,
     asking: Way,
@@ -86,7 +85,6 @@ impl RedisLog {
             keys: [format!("{begin}state"), format!("{begin}records")],
             timeout: config.redis.timeout,
             replicas: config.replicas,
-            saw_replicas: AtomicU32::new(0),
             keep: config.keep,
             following: Way::default(),
             asking: Way::default(),
@@ -126,8 +124,6 @@ impl RedisLog {
         let incarnation = whole.as_ref().first_chunk().copied().unwrap_or_default();
         let met = Met { incarnation, id: id.to_owned(), life: life.to_owned() };
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
-        let replicas = u32::try_from(reply.at(6)?.whole()?).unwrap_or(u32::MAX);
-        self.saw_replicas.fetch_max(replicas, Ordering::SeqCst);
         let number = |at| reply.at(at).and_then(Value::whole);
         Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
     }
@@ -142,9 +138,11 @@ impl RedisLog {
         }
     }
 
-    /// Whether as many replicas as have to know of what was written over a link.
-    async fn is_confirmed(&self, link: &Link) -> Result<bool, Away> {
-        let needed = self.replicas.unwrap_or_else(|| self.saw_replicas.load(Ordering::SeqCst));
+    /// Whether as many replicas as have to know of what was written over a link, by the answer to it.
+    async fn is_confirmed(&self, link: &Link, reply: &Value) -> Result<bool, Away> {
+        // Of this very server: another one may have another number.
+        let had = u32::try_from(reply.at(6)?.whole()?).unwrap_or(u32::MAX);
+        let needed = self.replicas.unwrap_or(had);
         Ok(needed == 0 || link.wait(needed, self.timeout).await? >= u64::from(needed))
     }
 }
@@ -226,7 +224,7 @@ impl Server for RedisLog {
             match reply.at(7)?.text()? {
                 "lines" => {
                     let lines: Result<_, _> = reply.at(8)?.list()?.iter().map(line).collect();
-                    let confirmed = self.is_confirmed(&link).await?;
+                    let confirmed = self.is_confirmed(&link, &reply).await?;
                     Ok(Heard::Lines { standing, lines: lines?, confirmed })
                 }
                 "diverged" => Ok(Heard::Diverged),
@@ -263,7 +261,7 @@ impl Server for RedisLog {
             let args = [candidate(), text(id), Bytes::copy_from_slice(purge), number(self.keep)];
             let (standing, reply) = self.run(&link, &APPEND, &args).await?;
             let first = reply.at(7)?.whole()?;
-            if !self.is_confirmed(&link).await? {
+            if !self.is_confirmed(&link, &reply).await? {
                 return Err(Away("too few replicas confirmed it".to_owned()));
             }
             Ok(Appended { standing, first })

@@ -16,10 +16,10 @@ if not (id and born and seq and floor and floor_id) then
   redis.call('HSET', KEYS[1], 'id', id, 'life', life, 'born', now, 'seq', 0, 'floor', 0, 'floor_id', '')
 elseif state[2] ~= life then
   -- The server was started anew, or another one took its place: what it confirmed may be lost.
-  born = now
-  redis.call('HSET', KEYS[1], 'life', life, 'born', born)
+  born, state[7] = now, '0'
+  redis.call('HSET', KEYS[1], 'life', life, 'born', born, 'replicas', 0)
 end
--- The most replicas that this log ever had: a primary that was deposed may have kept some of them, but not all.
+-- The most replicas that this server had in its life: a primary that was deposed may have kept some of them, but not all.
 if replicas > (tonumber(state[7]) or 0) then
   redis.call('HSET', KEYS[1], 'replicas', replicas)
 end
