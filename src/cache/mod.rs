@@ -297,6 +297,7 @@ impl Cache {
         };
         let now = self.0.clock.now();
         let old = Entry::Response(old.clone());
+        let forgotten = new.is_none() && self.level(store).is_some();
         // All commits of a key are under its lock: nobody puts another in between.
         leader.commit(place, place != key, || match new {
             _ if !backend.get(place, now).is_some_and(|entry| entry.is_same(&old)) => Ok(()),
@@ -305,7 +306,13 @@ impl Cache {
                 backend.remove(place);
                 Ok(())
             }
-        })
+        })?;
+        if forgotten {
+            // Others have it too, in memory and in the level that they share.
+            let purge = Purge::hard(vec![Selector::Key(key.clone())], Where::All);
+            drop(self.purge_as(random_id(), purge, Handling::Insist));
+        }
+        Ok(())
     }
 
     /// The fields that tell the stored variants of `key` apart, if there are any.

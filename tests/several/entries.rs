@@ -193,3 +193,48 @@ async fn c2_e7_without_redis_pages_come_from_memory_within_the_bound_and_then_fr
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b1_what_one_node_learns_not_to_share_any_more_no_node_serves_again() {
+    let redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let yaml = YAML.replace("usual: { ttl: 1h }", "usual: { stale_if_error: 1h }");
+    let nodes = Cluster::start(&yaml, &origin, &redis).await;
+    for (method, path) in [("HEAD", "/pages/1"), ("GET", "/pages/2")] {
+        origin.answer_with(async |_| page());
+        let ask = |node, method| {
+            Client::new().method(method, nodes.url(node, path)).header("host", HOST).header("x-tenant", "t0")
+        };
+        wait::until_async("it is stored", async || {
+            (ask(0, "GET").send().await.x_cache() == "HIT").then_some(())
+        })
+        .await;
+        // The second has a copy of its own, the third would have it from Redis.
+        assert_eq!(ask(1, "GET").send().await.x_cache(), "HIT");
+        origin.answer_with(async |request| match request.headers().contains_key("if-none-match") {
+            false => page(),
+            // To HEAD, what it asked about is not there any more; to GET, it is one person's now.
+            true if request.method() == "HEAD" => Reply::status(404),
+            true => Reply::status(304).header("etag", "\"1\"").header("cache-control", "private"),
+        });
+        let (gone, private) = ("detail=head-changed", "detail=private");
+        wait::until_async("it is stale, and the origin asked", async || {
+            let said = ask(0, method).send().await;
+            [gone, private].iter().any(|word| said.cache_status().ends_with(word)).then_some(())
+        })
+        .await;
+        origin.answer_with(async |_| Reply::status(503));
+        for node in 0..nodes.count() {
+            wait::until_async("the others know of it", async || {
+                let answer = ask(node, "GET").send().await;
+                (answer.x_cache() != "STALE" && answer.status == 503).then_some(())
+            })
+            .await;
+            assert_eq!(origin.last(path).header("if-none-match"), None, "{method} at {node}");
+        }
+    }
+}
+
+fn page() -> Reply {
+    Reply::ok("a page").header("etag", "\"1\"").header("cache-control", "max-age=1")
+}
