@@ -18,6 +18,8 @@ use crate::purge::{Fence, Incarnation, Record, wire};
 pub struct Progress {
     /// The log that it follows; `None`: none yet.
     pub incarnation: Option<Incarnation>,
+    /// Since when it follows that one, on the monotonic clock.
+    pub since: Duration,
     /// The last record that it has applied.
     pub applied: u64,
     /// The last record of the log, when it last looked.
@@ -55,6 +57,8 @@ pub(super) struct Follower<S> {
     pub(super) times: Times,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) cursor: Cursor,
+    /// Since when this incarnation is followed.
+    pub(super) since: Duration,
 }
 
 /// Why reading ended.
@@ -121,6 +125,7 @@ impl<S: Server> Follower<S> {
                 tracing::warn!("the log of purges is another one: all stored responses are given up");
             }
             self.fence.enter(standing.incarnation, floor.seq);
+            self.since = self.clock.now().mono;
             self.cursor = floor;
         } else if self.cursor.seq < floor.seq {
             tracing::warn!(
@@ -193,7 +198,7 @@ impl<S: Server> Follower<S> {
     fn tell(&self, standing: Standing) {
         let (incarnation, applied) = (Some(standing.incarnation), self.cursor.seq);
         let (last, may_evict) = (standing.seq.max(applied), self.server.may_evict());
-        let next = Progress { incarnation, applied, last, connected: true, may_evict };
+        let next = Progress { incarnation, since: self.since, applied, last, connected: true, may_evict };
         self.progress.send_if_modified(|progress| std::mem::replace(progress, next) != next);
     }
 }

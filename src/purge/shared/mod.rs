@@ -10,6 +10,7 @@ pub mod redis;
 mod sequencer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -99,6 +100,7 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
         times,
         progress: tell,
         cursor: Cursor::default(),
+        since: Duration::ZERO,
     };
     let sequencer = Sequencer {
         server,

@@ -51,8 +51,6 @@ pub(super) struct Seen {
     at: Duration,
     standing: Standing,
     leases: Vec<Watched>,
-    /// Since when this incarnation is known.
-    since: Duration,
 }
 
 /// A lease, and since when it is the same.
@@ -65,13 +63,12 @@ impl Seen {
     /// What is seen after `before`.
     fn after(before: Option<Self>, at: Duration, standing: Standing, leases: Vec<Lease>) -> Self {
         let before = before.filter(|before| before.standing.incarnation == standing.incarnation);
-        let since = before.as_ref().map_or(at, |before| before.since);
         let known = before.map_or_else(Vec::new, |before| before.leases);
         let watched = |lease: Lease| {
             let same = known.iter().find(|known| known.lease == lease);
             Watched { since: same.map_or(at, |same| same.since), lease }
         };
-        Self { at, standing, leases: leases.into_iter().map(watched).collect(), since }
+        Self { at, standing, leases: leases.into_iter().map(watched).collect() }
     }
 }
 
@@ -181,14 +178,15 @@ impl<S: Server> Sequencer<S> {
 
     /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
     fn who(&self, seen: &Seen, appended: &Appended) -> Result<Option<Nodes>, Away> {
-        let Seen { at, standing, leases, since } = seen;
+        let Seen { at, standing, leases } = seen;
         if standing.incarnation != appended.standing.incarnation {
             return Err(Away("the log was lost".to_owned()));
         }
         // By this node's clock: the server's may be set. Until an incarnation is known for so long, nodes may still believe in
         // the one before; a lease that did not change for so long was not renewed, and its node has no proof any more.
         let long_ago = |since: Duration| *at >= since.saturating_add(self.times.lease());
-        if !long_ago(*since) {
+        let followed = *self.progress.borrow();
+        if followed.incarnation != Some(standing.incarnation) || !long_ago(followed.since) {
             return Ok(None);
         }
         let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
