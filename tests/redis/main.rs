@@ -18,7 +18,9 @@ use bytes::Bytes;
 use larder::clock::Clock;
 use larder::config::read::ReadContext;
 use larder::config::{Config, Redis as Place};
-use larder::store::redis::{RedisIo, RedisStore, Whose};
+use larder::identity::{Kind, Tenant};
+use larder::key::{CacheKey, KeyParts, Owner};
+use larder::store::redis::{RedisIo, RedisStore};
 use larder::store::{Begin, Claim, Committed, NO_TICKET, Offer, Shared, SharedErrorKind};
 use support::redis::Redis;
 
@@ -77,7 +79,19 @@ fn plain(redis: &Redis) -> RedisStore {
 }
 
 fn name(store: &RedisStore, key: &str) -> String {
-    store.names().entry(Whose::Tenant("acme"), "all", key.as_bytes())
+    let tenant = Tenant { name: "acme".into(), kind: Kind::Verified, scope: false };
+    let key = CacheKey::new(&KeyParts {
+        https: false,
+        authority: "shop",
+        owner: &Owner::Tenant(tenant),
+        route: "all",
+        method: "GET",
+        path: key,
+        query: None,
+        selecting: &[],
+    });
+    let prefix = store.names().begin().strip_suffix(":1:").unwrap();
+    key.unwrap().shared_name(prefix)
 }
 
 fn claim(token: &str) -> Claim {

@@ -29,7 +29,7 @@ use crate::config::{Redis, Servers};
 use client::{Client, Request};
 pub use io::RedisIo;
 pub use link::{Link, Links, Record};
-pub use names::{Names, Whose};
+pub use names::Names;
 pub use scripts::Script;
 pub use value::Value;
 use value::unexpected;
