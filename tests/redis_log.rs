@@ -10,7 +10,8 @@ use std::time::Duration;
 use larder::config::read::ReadContext;
 use larder::config::{Config, RedisLog as LogConfig};
 use larder::purge::shared::redis::RedisLog;
-use larder::purge::shared::{Away, Cursor, Heard, Line, Server, Standing};
+use larder::purge::shared::{Appended, Away, Cursor, Heard, Line, Remembered, Server, Standing, Taken};
+use larder::purge::{Compared, Once};
 use larder::store::redis::RedisIo;
 use support::redis::{Cluster, Redis, Sentinels};
 use support::wait;
@@ -183,6 +184,7 @@ async fn where_replicas_exist_nothing_counts_that_none_of_them_confirmed() {
     let Heard::Lines { confirmed: true, .. } = read(&log, &first, 0, "").await else {
         panic!("not confirmed")
     };
+    placed(log.append_once(&purges(&["r2"]), &event("e1", "", "1")).await.unwrap());
     let old = sentinels.primary_port();
     sentinels.fail_over();
     let again = wait::until_async("the new primary is there", async || {
@@ -191,7 +193,85 @@ async fn where_replicas_exist_nothing_counts_that_none_of_them_confirmed() {
             .then_some(started)
     })
     .await;
-    assert_eq!(again.standing.seq, 1, "what was confirmed is there");
+    assert_eq!(again.standing.seq, 2, "what was confirmed is there");
+    let Taken::Before(known) = log.append_once(&purges(&["r3"]), &event("e1", "", "1")).await.unwrap() else {
+        panic!("what was confirmed is forgotten")
+    };
+    assert_eq!((known.standing.seq, known.standing.incarnation), (2, again.standing.incarnation));
+}
+
+/// An event, whose counter is thought to be `was`.
+fn event(name: &str, was: &str, becomes: &str) -> Once {
+    let counter = Compared { name: "shop:acme".into(), was: was.into(), becomes: becomes.into() };
+    Once {
+        name: name.into(),
+        body: "a digest".into(),
+        said: "{}".into(),
+        remembered: LEASE,
+        counter: (!becomes.is_empty()).then_some(counter),
+    }
+}
+
+fn purges(ids: &[&str]) -> Vec<(String, Vec<u8>)> {
+    ids.iter().map(|id| ((*id).to_owned(), b"a purge".to_vec())).collect()
+}
+
+/// The first and the last number that the purges got.
+fn placed(taken: Taken) -> (u64, u64) {
+    let Taken::Placed(Appended { standing, first }) = taken else { panic!("{taken:?}") };
+    (first, standing.seq)
+}
+
+#[tokio::test]
+async fn an_event_its_purges_and_its_counter_go_in_one_step() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let begun = log.start("n1", None, 0, LEASE).await.unwrap();
+    let three = purges(&["a", "b", "c"]);
+    assert_eq!(placed(log.append_once(&three, &event("e1", "", "7")).await.unwrap()), (1, 3));
+    let all = names(read(&log, &begun.standing, 0, "").await);
+    assert_eq!(all, [(1, "a".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())]);
+    // Another purge comes in between; what is remembered is of then.
+    fill(&log, 4, 4).await;
+    for counter in ["", "7", "nonsense"] {
+        let Taken::Before(known) =
+            log.append_once(&purges(&["x"]), &event("e1", counter, "9")).await.unwrap()
+        else {
+            panic!("taken twice")
+        };
+        let Remembered { standing, id, body, said } = known;
+        assert_eq!((standing.seq, id.as_str(), body.as_str(), said.as_str()), (3, "c", "a digest", "{}"));
+    }
+    // Where the counter is another nothing happens, and nothing is remembered.
+    for counter in ["", "6"] {
+        let taken = log.append_once(&purges(&["x"]), &event("e2", counter, "8")).await.unwrap();
+        assert_eq!(taken, Taken::Counted("7".into()));
+    }
+    assert_eq!(log.leases().await.unwrap().0.seq, 4);
+    assert_eq!(
+        placed(log.append_once(&[], &event("e2", "7", "8")).await.unwrap()),
+        (5, 4),
+        "nothing to purge"
+    );
+    assert_eq!(placed(log.append_once(&purges(&["d"]), &event("e3", "", "")).await.unwrap()), (5, 5));
+    let Taken::Before(known) = log.append_once(&[], &event("e2", "", "")).await.unwrap() else { panic!() };
+    assert_eq!((known.id.as_str(), known.standing.seq), ("", 4));
+    assert_eq!(redis.cli(&["HGETALL", "larder:1:{purge}:counters"]), "shop:acme\n8");
+}
+
+#[tokio::test]
+async fn counters_are_bounded() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    let full = "for n = 1, 65536 do redis.call('HSET', KEYS[1], n, '1') end";
+    redis.cli(&["EVAL", full, "1", "larder:1:{purge}:counters"]);
+    redis.cli(&["HSET", "larder:1:{purge}:counters", "shop:acme", "1"]);
+    placed(log.append_once(&[], &event("e1", "1", "2")).await.unwrap());
+    let fields = || redis.cli(&["HLEN", "larder:1:{purge}:counters"]);
+    assert_eq!(fields(), "65537", "one that is known goes on");
+    redis.cli(&["HDEL", "larder:1:{purge}:counters", "shop:acme"]);
+    placed(log.append_once(&[], &event("e2", "", "1")).await.unwrap());
+    assert_eq!(fields(), "1");
 }
 
 fn quoted(nodes: &[String]) -> String {
@@ -205,6 +285,7 @@ async fn in_a_cluster_the_whole_log_lies_in_one_slot() {
     let first = log.start("n1", None, 0, LEASE).await.unwrap().standing;
     fill(&log, 1, 3).await;
     assert_eq!(names(read(&log, &first, 1, "r1").await).len(), 2);
+    assert_eq!(placed(log.append_once(&purges(&["r4"]), &event("e1", "", "1")).await.unwrap()), (4, 4));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::config::Store as StoreConfig;
 use crate::key::CacheKey;
 use crate::policy::{Validity, vary};
 use crate::purge::shared::{Followed, Members, Progress};
-use crate::purge::{Causer, Fence, Handling, Purge, Selector, Underway, Where, random_id};
+use crate::purge::{Causer, Fence, Handling, Once, Purge, Recording, Selector, Underway, Where, random_id};
 use crate::store::{Backend, MemoryStore, Stats, StoreError};
 use crate::stored::{Entry, Position, Selectors, StoredResponse, Variants};
 
@@ -344,7 +344,7 @@ impl Cache {
         self.purge_as(random_id(), purge.clone(), Handling::Report)
     }
 
-    /// The same under an id: of all that come with it one has an effect.
+    /// The same under an id, by which whoever hears of no acknowledgement asks again.
     pub fn purge_as(&self, id: String, purge: Purge, handling: Handling) -> Underway {
         let everything = purge == Purge::hard(vec![Selector::Everything], Where::All);
         let underway = self.0.fence.hand_over(id, purge, handling, self.0.clock.now());
@@ -354,6 +354,11 @@ impl Cache {
             self.0.levels.iter().flatten().for_each(Level::clear);
         }
         underway
+    }
+
+    /// The same for all purges of an event, which the log that several nodes share remembers. `None`: the log is this process's own.
+    pub fn purge_once(&self, purges: Vec<(String, Purge)>, once: Once) -> Option<Recording> {
+        self.0.fence.hand_over_once(purges, once)
     }
 
     /// How far this node has followed the log that several share.

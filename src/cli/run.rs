@@ -60,7 +60,8 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         // An error means that the sender is gone: stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let sweeping = sweep(shared.cache().clone(), wait(stopped.clone()));
+    let cache = shared.cache().clone();
+    let sweeping = sweep(cache.clone(), wait(stopped.clone()));
     let (timed, over) = (timed_purges(shared.clone()), wait(stopped.clone()));
     let purging = async {
         tokio::select! {
@@ -81,6 +82,9 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         stop.send_replace(true);
     };
     tokio::join!(clients, operators, sweeping, purging, signals);
+    if let Some(members) = cache.members() {
+        members.leave().await;
+    }
     Ok(())
 }
 

@@ -96,6 +96,12 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// The purges, under an id and what follows from it.
+    pub fn named(&self, id: &str) -> impl Iterator<Item = (String, &Purge)> {
+        let named = move |n| if n == 0 { id.to_owned() } else { format!("{id}.{n}") };
+        self.purges.iter().enumerate().map(move |(n, purge)| (named(n), purge))
+    }
+
     fn add(&mut self, whose: Where, selector: Selector, terms: &Terms) {
         match self.purges.iter_mut().find(|purge| purge.whose == whose) {
             Some(purge) => purge.selectors.push(selector),
@@ -194,11 +200,7 @@ impl Shared {
 
     /// Carries the purges out, under an id and what follows from it. They are under way when this returns.
     pub fn start(&self, planned: &Planned, id: &str, handling: Handling) -> Vec<Underway> {
-        let start = |(n, purge): (usize, &Purge)| {
-            let id = if n == 0 { id.to_owned() } else { format!("{id}.{n}") };
-            self.cache().purge_as(id, purge.clone(), handling)
-        };
-        planned.purges.iter().enumerate().map(start).collect()
+        planned.named(id).map(|(id, purge)| self.cache().purge_as(id, purge.clone(), handling)).collect()
     }
 
     /// The same, and waits until they are in force.

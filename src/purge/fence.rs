@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::coverage::{STRIPES, stripes};
 use super::epoch::{Epochs, Incarnation, Mark, Proof};
-use super::log::{Handling, LocalLog, PurgeLog, SharedLog, random_id};
+use super::log::{Handling, LocalLog, Once, PurgeLog, Recording, SharedLog, random_id};
 use super::record::{Causer, Purge, Record};
 use super::table::{Limits, Table};
 use super::underway::Underway;
@@ -161,6 +161,14 @@ impl Fence {
         }
     }
 
+    /// Hands an event's purges to the log that several nodes share, which remembers the event. `None`: the log is this process's own.
+    pub fn hand_over_once(&self, purges: Vec<(String, Purge)>, once: Once) -> Option<Recording> {
+        match &self.log {
+            Log::Own(_) => None,
+            Log::Shared(log) => Some(log.append_once(purges, once)),
+        }
+    }
+
     /// Applies what the log of this process has. A shared log has a follower of its own.
     pub fn follow(&self) {
         let Log::Own(log) = &self.log else { return };
@@ -214,6 +222,11 @@ impl Fence {
     /// Everything that the log had at a moment is applied, so this node is current until `until` on the monotonic clock.
     pub fn prove(&self, until: Duration) {
         self.proof.hold_until(until);
+    }
+
+    /// Proves nothing any more, until it proves it again.
+    pub fn withdraw(&self) {
+        self.proof.withdraw();
     }
 
     /// Whether this node can prove that it knows every purge it has to obey. Without proof nothing stored is valid.

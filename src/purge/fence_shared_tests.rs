@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::coverage::{Coverage, Selector, Where};
 use super::epoch::Mark;
-use super::{Fence, Handling, Limits, Purge, Record, SharedLog, Underway};
+use super::{Fence, Handling, Limits, Once, Purge, Record, Recording, SharedLog, Underway};
 use crate::clock::Now;
 use crate::key::{CacheKey, KeyParts, Owner};
 use crate::policy::Validity;
@@ -21,6 +21,13 @@ impl SharedLog for Handed {
         drop(sender);
         self.0.lock().unwrap().push((id.clone(), handling));
         Underway::awaited(id, result)
+    }
+
+    fn append_once(&self, purges: Vec<(String, Purge)>, _: Once) -> Recording {
+        let (sender, result) = tokio::sync::oneshot::channel();
+        drop(sender);
+        self.0.lock().unwrap().extend(purges.into_iter().map(|(id, _)| (id, Handling::Report)));
+        result
     }
 }
 

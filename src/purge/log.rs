@@ -5,9 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::record::{Purge, Receipt, Record};
-use super::underway::Underway;
+use super::underway::{Underway, Unlogged};
 use crate::clock::Now;
 use crate::stored::Position;
 
@@ -30,11 +33,61 @@ pub enum Handling {
     Insist,
 }
 
+/// What a log remembers in the step that gives an event's purges their places, so that each event takes effect once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Names the event.
+    pub name: String,
+    /// A digest of what it says: another event must not pass for it.
+    pub body: String,
+    /// What whoever sends it again is to be told.
+    pub said: String,
+    /// For how long.
+    pub remembered: Duration,
+    /// What its sender counts, where it does.
+    pub counter: Option<Compared>,
+}
+
+/// A counter in the log, which moves only from where it was thought to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Which one.
+    pub name: String,
+    /// What it is thought to be: nothing, where nobody counted yet.
+    pub was: String,
+    /// What it becomes.
+    pub becomes: String,
+}
+
+/// What became of an event's purges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// They are in force now. The receipt is that of the last; there is none where there was nothing to purge.
+    Now(Option<Receipt>),
+    /// An event of this name took effect before.
+    Before {
+        /// The receipt of then.
+        receipt: Option<Receipt>,
+        /// The digest of then.
+        body: String,
+        /// What its sender was told.
+        said: String,
+    },
+    /// Nothing was done: the counter is another.
+    Counted(String),
+}
+
+/// An event on its way into the log: it goes on whether it is waited for or not.
+pub type Recording = oneshot::Receiver<Result<Recorded, Unlogged>>;
+
 /// A log that several nodes share. It applies what it reads, this node's own records among them, to the fence.
 pub trait SharedLog: Send + Sync + 'static {
-    /// Sees to it that a purge gets its place, and that it is acknowledged once all who have to have applied it. Of all that
-    /// come with one id one gets a place.
+    /// Sees to it that a purge gets its place, and that it is acknowledged once all who have to have applied it. One that comes
+    /// twice with its id may get two places.
     fn append(&self, id: String, purge: Purge, handling: Handling) -> Underway;
+
+    /// The same for all purges of an event, each under an id, unless the event took effect before.
+    fn append_once(&self, purges: Vec<(String, Purge)>, once: Once) -> Recording;
 }
 
 /// The log of a single process. It keeps a record until the record was handed over.

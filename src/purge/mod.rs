@@ -21,7 +21,7 @@ pub mod wire;
 pub use coverage::{Coverage, Covering, Mode, Selector, Where};
 pub use epoch::{Incarnation, Mark};
 pub use fence::{APPLY, Fence, LOOK, Look, RAISE};
-pub use log::{Handling, LocalLog, PurgeLog, SharedLog, random_id};
+pub use log::{Compared, Handling, LocalLog, Once, PurgeLog, Recorded, Recording, SharedLog, random_id};
 pub use record::{Causer, Nodes, Purge, Receipt, Record};
 pub use table::Limits;
 pub use underway::{Underway, Unlogged};

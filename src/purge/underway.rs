@@ -9,7 +9,7 @@ use super::record::Receipt;
 /// Why a purge was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlogged {
-    /// The purge's id. Whoever asks again with it gets one purge, also where the first was logged without this being known.
+    /// The purge's id: whoever asks again with it says which one is meant. It may be logged twice, which does no harm.
     pub id: String,
     /// What happened, for people.
     pub why: String,

@@ -2,7 +2,8 @@
 
 use larder::config;
 use larder::purge::shared::redis::RedisLog;
-use larder::purge::shared::{Cursor, Heard, Server};
+use larder::purge::shared::{Cursor, Heard, Server, Taken};
+use larder::purge::{Compared, Once};
 use larder::store::redis::{Links, Script};
 
 use super::support::redis::{Certificates, Cluster, Sentinels};
@@ -54,6 +55,13 @@ async fn the_log_at_work(redis: &Redis, place: &config::Redis) {
     let lost = log.read("node", started.standing.incarnation, &floor, lease).await.unwrap();
     assert_eq!(lost, Heard::Anew, "what is lost is given up");
     log.renounce(started.standing.incarnation).await.unwrap();
+    let counter = Compared { name: "hook:acme".into(), was: String::new(), becomes: "1".into() };
+    let (body, said) = ("digest".into(), "told".into());
+    let once = Once { name: "event".into(), body, said, remembered: lease, counter: Some(counter) };
+    let taken = log.append_once(&[("id".into(), b"purge".to_vec())], &once).await.unwrap();
+    assert!(matches!(taken, Taken::Placed(_)), "{taken:?}");
+    let again = log.append_once(&[], &once).await.unwrap();
+    assert!(matches!(again, Taken::Before(_)), "{again:?}");
 }
 
 #[tokio::test]
@@ -77,7 +85,7 @@ async fn the_shipped_user_may_do_all_that_larder_does_and_touch_nothing_else() {
     let keys: Vec<String> = ["state", "records"].map(|part| format!("larder:1:{{purge}}:{part}")).to_vec();
     let add = Arc::new(Script::new("return redis.call('XADD', KEYS[2], '9-0', 'r', 'x')"));
     link.script(&add, &keys, &[], long).await.unwrap();
-    assert_eq!(link.xread_block(&keys[1], "0-0", 10, long).await.unwrap().len(), 1);
+    assert_eq!(link.xread_block(&keys[1], "8-0", 10, long).await.unwrap().len(), 1);
     assert_eq!(link.wait(1, Duration::from_millis(10)).await.unwrap(), 0);
     // The application's keys.
     redis.cli(&["SET", "session:1", "theirs"]);

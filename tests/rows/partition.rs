@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use larder::cache::Cache;
-use larder::purge::{Fence, Handling, Limits, Nodes, Purge, Receipt, SharedLog, Underway, Unlogged};
+use larder::purge::{
+    Fence, Handling, Limits, Nodes, Once, Purge, Receipt, Recorded, Recording, SharedLog, Underway, Unlogged,
+};
 use tokio::sync::oneshot;
 
 use crate::support::events::signed;
@@ -27,17 +29,32 @@ admin: { listen: "127.0.0.1:0", tokens: [{ name: ops, role: admin, secret: { env
 "#;
 const TOKEN: &str = "a token of at least sixteen bytes";
 
-type Answer = oneshot::Sender<Result<Receipt, Unlogged>>;
+/// Takes what the log says.
+type Answer = Box<dyn FnOnce(Result<Receipt, Unlogged>) + Send>;
 
 /// A log that answers when the test wants.
 #[derive(Default)]
 struct Held(Mutex<Vec<(String, Handling, Answer)>>);
 
+impl Held {
+    fn hold(&self, id: &str, handling: Handling, answer: Answer) {
+        self.0.lock().unwrap().push((id.to_owned(), handling, answer));
+    }
+}
+
 impl SharedLog for Held {
     fn append(&self, id: String, _: Purge, handling: Handling) -> Underway {
         let (answer, result) = oneshot::channel();
-        self.0.lock().unwrap().push((id.clone(), handling, answer));
+        self.hold(&id, handling, Box::new(|said| answer.send(said).unwrap()));
         Underway::awaited(id, result)
+    }
+
+    fn append_once(&self, purges: Vec<(String, Purge)>, _: Once) -> Recording {
+        let (answer, result) = oneshot::channel();
+        let recorded = |receipt| Recorded::Now(Some(receipt));
+        let answer = Box::new(move |said: Result<_, _>| answer.send(said.map(recorded)).unwrap());
+        self.hold(&purges.last().unwrap().0, Handling::Report, answer);
+        result
     }
 }
 
@@ -50,7 +67,7 @@ impl Held {
     fn acknowledge_all(&self) {
         for (id, _, answer) in std::mem::take(&mut *self.0.lock().unwrap()) {
             let nodes = Some(Nodes { applied: vec!["here-1".into()], gone: vec!["there-2".into()] });
-            answer.send(Ok(Receipt { id, seq: 7, time: Duration::from_secs(NOON), nodes })).unwrap();
+            answer(Ok(Receipt { id, seq: 7, time: Duration::from_secs(NOON), nodes }));
         }
     }
 
@@ -58,7 +75,7 @@ impl Held {
         let held = std::mem::take(&mut *self.0.lock().unwrap());
         let refuse = |(id, handling, answer): (String, Handling, Answer)| {
             let why = "the log is away".to_owned();
-            answer.send(Err(Unlogged { id: id.clone(), why })).unwrap();
+            answer(Err(Unlogged { id: id.clone(), why }));
             (id, handling)
         };
         held.into_iter().map(refuse).collect()

@@ -11,6 +11,7 @@ mod between;
 #[path = "../history/check.rs"]
 mod check;
 mod entries;
+mod events;
 mod faults;
 mod fill;
 mod nodes;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::between::{Between, Wire};
-use crate::nodes::place;
+use crate::nodes::{Cluster, YAML, place, purge};
 use crate::report::Bench;
 use crate::support::redis::Redis;
-use crate::support::wait;
+use crate::support::{Answer, Origin, Reply, wait};
 
 /// A lease with the bound of these tests, and what a busy machine may add.
 const LEASE: Duration = Duration::from_millis(725);
@@ -95,6 +95,24 @@ async fn a_node_is_killed_and_purges_wait_for_its_lease_at_most() {
     bench.recovered().await;
     let figures = bench.end("kill -9 of a node").await;
     assert!(figures.slowest_purge < LEASE + SLACK, "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_stopped_is_waited_for_by_nobody() {
+    let redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let mut nodes = Cluster::start(YAML, &origin, &redis).await;
+    let nodes_of = |receipt: &Answer, which| receipt.json()["nodes"][which].as_array().unwrap().len();
+    // The first one may wait until the incarnation is known for a lease.
+    let first = purge(&nodes.url(0, "/pages/1")).await;
+    assert_eq!((nodes_of(&first, "applied"), nodes_of(&first, "gone")), (3, 0));
+    for (stopped, left) in [(1, 2), (2, 1)] {
+        assert!(nodes.larders[stopped].stop().await.success());
+        let done = purge(&nodes.url(0, "/pages/1")).await;
+        assert_eq!((nodes_of(&done, "applied"), nodes_of(&done, "gone")), (left, 0), "{}", done.text());
+        assert!(done.took < LEASE, "{:?}", done.took);
+    }
+    assert_eq!(redis.cli(&["HLEN", "larder:1:{purge}:state"]), "7", "its own fields, and one lease");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! The real follower, sequencer and fence of several nodes over a server of the log that fails in every way, with time
 //! that is paused: many seeded runs of the same simulation. A reader that gets less than an acknowledged purge promised
-//! is a failure, and each rule that is left out leads to one.
+//! is a failure, and each rule that is left out leads to one. So is an event that takes effect twice.
+//!
+//! Time is paused and moves on where everybody waits: whoever sleeps here takes no time.
 //!
 //! `LARDER_SIMULATIONS` sets another number of runs.
 
@@ -8,7 +10,7 @@
 
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +18,10 @@ use larder::clock::Clock;
 use larder::config::Wait;
 use larder::key::{CacheKey, KeyParts, Owner};
 use larder::policy::Validity;
-use larder::purge::shared::{Terms, Times, open};
-use larder::purge::{Coverage, Fence, Handling, Limits, Mark, Purge, Selector, Where, random_id};
+use larder::purge::shared::{Followed, Members, Terms, Times, open};
+use larder::purge::{
+    Coverage, Fence, Handling, Limits, Mark, Once, Purge, Recorded, Selector, Where, random_id,
+};
 use larder::stored::{Position, Selectors};
 use server::{Shared, Way, Without, empty};
 use tokio::time::sleep;
@@ -36,6 +40,7 @@ struct Shown {
 struct Node {
     name: String,
     fence: Arc<Fence>,
+    members: Members,
     memory: Mutex<BTreeMap<usize, Shown>>,
 }
 
@@ -52,6 +57,28 @@ struct World {
 }
 
 impl World {
+    fn change(&self, tag: usize) -> u64 {
+        let mut versions = self.versions.lock().unwrap();
+        versions[tag] += 1;
+        versions[tag]
+    }
+
+    fn promise(&self, what: &'static str, tag: usize, version: u64) {
+        self.count(what);
+        let mut promised = self.promised.lock().unwrap();
+        promised[tag] = promised[tag].max(version);
+    }
+
+    /// No event has two records.
+    fn only_once(&self, shared: &Shared) {
+        let mut found = BTreeSet::new();
+        for id in shared.ids().filter(|id| id.starts_with("event")) {
+            if !found.insert(id) {
+                self.broken.lock().unwrap().push(format!("{id} took effect twice"));
+            }
+        }
+    }
+
     fn count(&self, what: &'static str) {
         *self.counts.lock().unwrap().entry(what).or_default() += 1;
     }
@@ -113,11 +140,7 @@ impl Node {
 
     /// Changes one thing, and purges it.
     async fn write(&self, tag: usize, handling: Handling, world: &World, clock: &Clock) {
-        let version = {
-            let mut versions = world.versions.lock().unwrap();
-            versions[tag] += 1;
-            versions[tag]
-        };
+        let version = world.change(tag);
         let purge = Purge::hard(vec![Selector::Tag(format!("t{tag}").into())], Where::All);
         let underway = self.fence.hand_over(random_id(), purge, handling, clock.now());
         if handling == Handling::Insist {
@@ -127,14 +150,37 @@ impl Node {
             }
         }
         match underway.acknowledged().await {
-            Ok(_) => {
-                world.count("acknowledged");
-                let mut promised = world.promised.lock().unwrap();
-                promised[tag] = promised[tag].max(version);
-            }
+            Ok(_) => world.promise("acknowledged", tag, version),
             Err(_) => world.count("not acknowledged"),
         }
     }
+}
+
+/// One thing is changed, and its sender says so to one node after the other until one acknowledges it.
+async fn send(tag: usize, name: String, nodes: Vec<Arc<Node>>, world: &World) {
+    let version = world.change(tag);
+    let purge = Purge::hard(vec![Selector::Tag(format!("t{tag}").into())], Where::All);
+    for node in nodes {
+        let once = Once {
+            name: name.clone(),
+            body: name.clone(),
+            said: name.clone(),
+            remembered: Duration::from_secs(600),
+            counter: None,
+        };
+        let recording = node.fence.hand_over_once(vec![(name.clone(), purge.clone())], once).unwrap();
+        match recording.await.unwrap() {
+            Ok(Recorded::Now(receipt)) => assert_eq!(receipt.unwrap().id, name),
+            Ok(Recorded::Before { receipt, said, .. }) => {
+                world.count("an event sent again");
+                assert_eq!((receipt.unwrap().id, said), (name.clone(), name));
+            }
+            Ok(Recorded::Counted(count)) => panic!("nobody counts: {count}"),
+            Err(_) => continue,
+        }
+        return world.promise("an event", tag, version);
+    }
+    world.count("an event not acknowledged");
 }
 
 /// A run: what was broken, and how often what happened.
@@ -149,14 +195,14 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
     });
     let shared = Arc::new(Mutex::new(empty(seed, without)));
     shared.lock().unwrap().lossy = seed % 3 * 4;
-    let world = Arc::new(World::default());
+    let kept = Arc::new(World::default());
     let times = Times { bound: BOUND, pause: Duration::from_millis(5) };
     let node = |name: String| {
         let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
         let stores: Arc<[String]> = Arc::new(["default".to_owned()]);
         let terms = Terms { node: name.clone(), stores, times, wait: Wait::All };
-        let fence = open(Arc::new(way), terms, Limits::default(), clock.clone()).fence;
-        Arc::new(Node { name, fence, memory: Mutex::default() })
+        let Followed { fence, members, .. } = open(Arc::new(way), terms, Limits::default(), clock.clone());
+        Arc::new(Node { name, fence, members, memory: Mutex::default() })
     };
     let mut nodes: Vec<Arc<Node>> = (0..NODES).map(|n| node(format!("n{n}"))).collect();
     let mut tasks = tokio::task::JoinSet::new();
@@ -165,20 +211,44 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
         let tag = usize::try_from(dice(TAGS as u64)).unwrap();
         let place = usize::try_from(dice(NODES as u64)).unwrap();
         if dice(150) == 0 {
-            // Another process takes its place, with a memory that is empty. The one before is asked by nobody any more.
-            nodes[place] = node(format!("n{place}.{step}"));
+            // Another process takes its place, with a memory that is empty. The one before is asked by nobody any more, unless
+            // it goes: then it is asked while it does.
+            let other = node(format!("n{place}.{step}"));
+            let before = std::mem::replace(&mut nodes[place], other);
+            if dice(2) == 0 {
+                let (world, clock) = (kept.clone(), clock.clone());
+                tasks.spawn(async move {
+                    let reading = async {
+                        loop {
+                            before.read(tag, &world, &clock, 3).await;
+                            sleep(Duration::from_millis(1)).await;
+                        }
+                    };
+                    tokio::select! {
+                        () = before.members.leave() => world.count("a node that left"),
+                        () = reading => {}
+                    }
+                    before.read(tag, &world, &clock, 3).await;
+                });
+            }
         }
         let node = nodes[place].clone();
         let (what, slow, pause) = (dice(100), dice(60), dice(8));
-        let (world, clock) = (world.clone(), clock.clone());
+        let (world, clock) = (kept.clone(), clock.clone());
         match what {
             0..=79 => drop(tasks.spawn(async move { node.read(tag, &world, &clock, slow).await })),
-            80..=93 => {
+            80..=84 => {
+                let others = nodes.iter().cycle().skip(place).take(2 * NODES).cloned().collect();
+                let name = format!("event {step}");
+                tasks.spawn(async move { send(tag, name, others, &world).await });
+            }
+            85..=93 => {
                 let handling = if slow % 2 == 0 { Handling::Insist } else { Handling::Report };
                 tasks.spawn(async move { node.write(tag, handling, &world, &clock).await });
             }
             _ => trouble(&mut shared.lock().unwrap(), &node.name, slow % 7, step),
         }
+        kept.only_once(&shared.lock().unwrap());
         sleep(Duration::from_millis(pause)).await;
     }
     {
@@ -198,17 +268,17 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
     }
     for node in &nodes {
         if !node.fence.is_proven(clock.now()) {
-            world.broken.lock().unwrap().push(format!("{} is not current again", node.name));
+            kept.broken.lock().unwrap().push(format!("{} is not current again", node.name));
         }
     }
     for node in &nodes {
         if node.fence.provisional() > 0 {
-            world.broken.lock().unwrap().push(format!("purges of {} still wait for the log", node.name));
+            kept.broken.lock().unwrap().push(format!("purges of {} still wait for the log", node.name));
         }
     }
     ticker.abort();
-    let counts = world.counts.lock().unwrap().clone();
-    let broken = world.broken.lock().unwrap().clone();
+    let counts = kept.counts.lock().unwrap().clone();
+    let broken = kept.broken.lock().unwrap().clone();
     (broken, counts)
 }
 
@@ -248,16 +318,29 @@ fn whatever_becomes_of_the_log_nobody_reads_less_than_was_promised() {
     }
     println!("{} runs: {counts:?}", runs());
     // What never happens shows nothing.
-    for what in ["memory", "shared level", "origin", "acknowledged", "not acknowledged"] {
+    for what in [
+        "memory",
+        "shared level",
+        "origin",
+        "acknowledged",
+        "not acknowledged",
+        "an event",
+        "an event sent again",
+    ] {
         assert!(counts.get(what).is_some_and(|times| *times > 100), "{what}: {counts:?}");
     }
+    assert!(counts.get("a node that left").is_some_and(|times| *times > 50), "{counts:?}");
 }
 
 #[test]
 fn a_rule_that_the_server_leaves_out_is_missed() {
-    for without in [Without::RecordId, Without::Incarnation] {
+    for (without, what) in [
+        (Without::RecordId, "was promised"),
+        (Without::Incarnation, "was promised"),
+        (Without::Events, "took effect twice"),
+    ] {
         let found =
-            (0..400).find(|seed| simulate(*seed, without).0.iter().any(|what| what.contains("was promised")));
+            (0..400).find(|seed| simulate(*seed, without).0.iter().any(|broken| broken.contains(what)));
         println!("{without:?}: seed {found:?}");
         assert!(found.is_some(), "nothing broke without {without:?}");
     }

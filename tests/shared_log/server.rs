@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::clock::Clock;
-use larder::purge::Incarnation;
-use larder::purge::shared::{Appended, Away, Cursor, Heard, Later, Lease, Line, Server, Standing, Started};
+use larder::purge::shared::{
+    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken,
+};
+use larder::purge::{Incarnation, Once};
 use tokio::time::sleep;
 
 /// What can be left out of the rules, to see that it is missed.
@@ -17,9 +19,11 @@ pub(crate) enum Without {
     Incarnation,
     /// Nor that; and the record at the cursor is not compared.
     RecordId,
+    /// Events are not remembered.
+    Events,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct State {
     id: u8,
     life: u8,
@@ -27,6 +31,17 @@ pub(crate) struct State {
     floor: Cursor,
     lines: Vec<Line>,
     leases: BTreeMap<String, (u64, u64)>,
+    events: BTreeMap<String, Event>,
+}
+
+/// An event that took effect, and the number of its last purge.
+#[derive(Clone)]
+struct Event {
+    id: String,
+    body: String,
+    said: String,
+    seq: u64,
+    time: u64,
 }
 
 pub(crate) struct Shared {
@@ -69,6 +84,7 @@ pub(crate) fn empty(seed: u64, without: Without) -> Shared {
         floor: Cursor::default(),
         lines: Vec::new(),
         leases: BTreeMap::new(),
+        events: BTreeMap::new(),
     };
     Shared {
         replica: state.clone(),
@@ -96,9 +112,8 @@ impl Shared {
 
     /// The server starts anew, with nothing.
     pub(crate) fn flush(&mut self) {
-        self.state = State { lines: Vec::new(), leases: BTreeMap::new(), ..self.state.clone() };
-        self.state.seq = 0;
-        self.state.floor = Cursor::default();
+        let State { id, life, .. } = self.state;
+        self.state = State { id, life, ..State::default() };
         if !matches!(self.without, Without::Incarnation | Without::RecordId) {
             self.another();
         }
@@ -140,6 +155,35 @@ impl Shared {
             self.state.floor = Cursor { seq: to, id: at.map(|line| line.id.clone()).unwrap_or_default() };
             self.state.lines.retain(|line| line.seq > to);
         }
+    }
+
+    fn place(&mut self, id: &str, purge: &[u8], clock: &Clock) {
+        self.state.seq += 1;
+        let (seq, time) = (self.state.seq, self.now(clock));
+        self.state.lines.push(Line { seq, id: id.to_owned(), time, purge: purge.to_vec() });
+    }
+
+    fn record(&mut self, purges: &[(String, Vec<u8>)], once: &Once, clock: &Clock) -> Taken {
+        if let Some(Event { id, body, said, seq, time }) = self.state.events.get(&once.name).cloned() {
+            let now = self.standing(clock);
+            let standing = Standing { seq: seq.min(now.seq), now: time, ..now };
+            return Taken::Before(Remembered { standing, id, body, said });
+        }
+        let first = self.state.seq + 1;
+        purges.iter().for_each(|(id, purge)| self.place(id, purge, clock));
+        if self.without != Without::Events {
+            let id = purges.last().map(|(id, _)| id.clone()).unwrap_or_default();
+            let (seq, time) = (self.state.seq, self.now(clock));
+            let event = Event { id, body: once.body.clone(), said: once.said.clone(), seq, time };
+            self.state.events.insert(once.name.clone(), event);
+        }
+        self.trim(clock);
+        Taken::Placed(Appended { standing: self.standing(clock), first })
+    }
+
+    /// The ids of the records that are kept.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.state.lines.iter().map(|line| line.id.as_str())
     }
 
     fn read(
@@ -258,12 +302,18 @@ impl Server for Way {
 
     fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>> {
         self.call(move |shared| {
-            shared.state.seq += 1;
-            let (seq, time) = (shared.state.seq, shared.now(&self.clock));
-            shared.state.lines.push(Line { seq, id: id.to_owned(), time, purge: purge.to_vec() });
+            shared.place(id, purge, &self.clock);
             shared.trim(&self.clock);
-            Appended { standing: shared.standing(&self.clock), first: seq }
+            Appended { standing: shared.standing(&self.clock), first: shared.state.seq }
         })
+    }
+
+    fn append_once<'a>(
+        &'a self,
+        purges: &'a [(String, Vec<u8>)],
+        once: &'a Once,
+    ) -> Later<'a, Result<Taken, Away>> {
+        self.call(move |shared| shared.record(purges, once, &self.clock))
     }
 
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>> {

@@ -62,7 +62,7 @@ section! {
     purge: RawPurge = optional "one process";
     /// Purges by the clock.
     timed_purges: List<RawTimed> = optional "none";
-    /// The folder for what outlives a restart (the ids of webhooks). It is made when it is not there.
+    /// The folder for what outlives a restart (the ids of webhooks, unless a shared log of purges remembers them). It is made when it is not there.
     data_dir: FileName = optional "nothing outlives a restart";
     /// Requests for a fresh answer, on all routes that do not say otherwise; `false`: nobody may.
     bust: ScalarOr<Off, RawBust> = optional "as below";

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::journal::{Journal, Line};
 use super::sequence::{Counter, Step};
-use super::signature::WINDOW;
+use super::signature::REMEMBERED;
 
 /// The most that ids and receipts may take, in bytes.
 const MAX_BYTES: usize = 16 << 20;
@@ -110,8 +110,7 @@ impl Memory {
             (place, step, counter)
         });
         let receipt = record(counted.as_ref().map_or(Step::Fits, |(_, step, _)| *step))?;
-        // A second longer than a timestamp from the far end of the window holds.
-        let until = now.saturating_add(2 * WINDOW + 1);
+        let until = now.saturating_add(REMEMBERED);
         let mut lines = vec![Line::Id {
             hook: event.hook.to_owned(),
             id: event.id.to_owned(),
@@ -216,6 +215,7 @@ fn size(key: &Key, known: &Known) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signature::WINDOW;
     use super::*;
 
     const NOW: u64 = 1_700_000_000;

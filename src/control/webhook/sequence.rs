@@ -66,6 +66,30 @@ impl Counter {
         (Step::Back { expected }, Self::after(number))
     }
 
+    /// As text: the highest number, and what was skipped.
+    pub(super) fn written(&self) -> String {
+        let Some(last) = self.last else { return String::new() };
+        let missing = self.missing.iter().map(|(from, to)| format!(" {from}-{to}"));
+        std::iter::once(last.to_string()).chain(missing).collect()
+    }
+
+    /// From its text. One that cannot be read knows of nothing that came: whatever comes is a step back.
+    pub(super) fn read(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::default();
+        }
+        let mut parts = text.split(' ');
+        let range = |part: &str| {
+            let (from, to) = part.split_once('-')?;
+            Some((from.parse().ok()?, to.parse().ok()?)).filter(|(from, to)| from <= to)
+        };
+        let last = parts.next().and_then(|last| last.parse().ok());
+        match (last, parts.map(range).collect::<Option<Vec<_>>>()) {
+            (Some(last), Some(missing)) if missing.len() <= MAX_GAPS => Self { last: Some(last), missing },
+            _ => Self::after(u64::MAX),
+        }
+    }
+
     /// Takes a number out of what is missing.
     fn found(&mut self, number: u64) -> bool {
         let Some(place) = self.missing.iter().position(|(from, to)| (*from..=*to).contains(&number)) else {
@@ -118,6 +142,20 @@ mod tests {
         assert_eq!(steps(&[u64::MAX, u64::MAX, 0]), [Step::Fits, back(u64::MAX), back(u64::MAX)]);
     }
 
+    #[test]
+    fn what_is_no_counter_lets_nothing_fit() {
+        let many = format!("9{}", " 1-2".repeat(MAX_GAPS + 1));
+        for text in [" ", "x", "-1", "18446744073709551616", "5 7", "9 8-7", "9  1-2", "9 1-x", many.as_str()]
+        {
+            for number in [0, 1, 10, u64::MAX] {
+                let step = Counter::read(text).step(number).0;
+                assert_eq!(step, Step::Back { expected: u64::MAX }, "{text}");
+            }
+        }
+        assert_eq!(Counter::read("9 3-4 7-7").step(4).0, Step::Fits);
+        assert_eq!(Counter::read("").step(4).0, Step::Fits);
+    }
+
     proptest! {
         #[test]
         fn numbers_in_order_fit_and_a_missing_one_never_goes_unnoticed(
@@ -129,6 +167,15 @@ mod tests {
             let rest: Vec<u64> = all.iter().copied().filter(|n| *n != start + lost as u64).collect();
             let noticed = steps(&rest).iter().filter(|step| **step != Step::Fits).count();
             prop_assert_eq!(noticed, usize::from(lost < length));
+        }
+
+        #[test]
+        fn a_counter_comes_back_as_it_was_written(numbers in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut counter = Counter::default();
+            for number in numbers {
+                prop_assert_eq!(&Counter::read(&counter.written()), &counter);
+                counter = counter.step(u64::from(number)).1;
+            }
         }
 
         #[test]

@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorKind};
 /// How far a message's timestamp may be from the wall clock, in seconds.
 pub(super) const WINDOW: u64 = 300;
 
+/// How long an event is remembered, in seconds: one longer than a timestamp from the far end of the window holds.
+pub(super) const REMEMBERED: u64 = 2 * WINDOW + 1;
+
 /// The longest id, in bytes.
 const MAX_ID: usize = 256;
 

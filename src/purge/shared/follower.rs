@@ -76,8 +76,21 @@ impl From<Away> for Ended {
 }
 
 impl<S: Server> Follower<S> {
-    /// Follows the log for ever.
-    pub(super) async fn run(mut self) {
+    /// Follows the log until this node goes.
+    pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.follow_on() => {}
+            // Where nobody is left who could say so, it goes on.
+            Ok(_) = leaving.wait_for(|leaving| *leaving) => {}
+        }
+        // In this order: nobody waits for a node that has no lease.
+        self.fence.withdraw();
+        if let Err(Away(why)) = self.server.leave(&self.node).await {
+            tracing::info!(%why, "the log of purges was not told that this node goes: it waits for it once");
+        }
+    }
+
+    async fn follow_on(&mut self) {
         let mut pause = self.times.pause;
         let mut quiet = false;
         loop {

@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Fence, Handling, Limits, Purge, SharedLog, Underway};
+use super::{Fence, Handling, Limits, Once, Purge, Recording, SharedLog, Underway};
 use crate::clock::Clock;
 use crate::config::Wait;
 use follower::Follower;
-use sequencer::{Ask, Sequencer};
+use sequencer::{Ask, Event, Sequencer};
 
 pub use follower::{Progress, Times};
-pub use protocol::{Appended, Away, Cursor, Heard, Later, Lease, Line, Server, Standing, Started};
+pub use protocol::{
+    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken,
+};
 
 /// What a node is told of a shared log.
 #[derive(Debug, Clone)]
@@ -43,8 +45,14 @@ impl SharedLog for Handover {
     fn append(&self, id: String, purge: Purge, handling: Handling) -> Underway {
         let (answer, result) = oneshot::channel();
         // A sequencer that is gone drops the answer with the ask, and so says that the node is stopping.
-        let _ = self.0.send(Ask { id: id.clone(), purge, handling, answer });
+        let _ = self.0.send(Ask::Purge { id: id.clone(), purge, handling, answer });
         Underway::awaited(id, result)
+    }
+
+    fn append_once(&self, purges: Vec<(String, Purge)>, once: Once) -> Recording {
+        let (answer, result) = oneshot::channel();
+        let _ = self.0.send(Ask::Event(Event { purges, once, answer }));
+        result
     }
 }
 
@@ -64,6 +72,10 @@ pub struct Members {
     /// The name of this one.
     pub own: Arc<str>,
     ask: Arc<dyn Fn() -> Later<'static, Known> + Send + Sync>,
+    fence: Arc<Fence>,
+    lease: Duration,
+    going: Arc<watch::Sender<bool>>,
+    progress: watch::Receiver<Progress>,
 }
 
 /// The nodes that the log knows.
@@ -77,7 +89,32 @@ impl Members {
     pub async fn all(&self) -> Result<(Standing, Vec<Lease>), Away> {
         (self.ask)().await
     }
+
+    /// This node goes: purges that wait are handed over, as far as that takes no longer than a lease; then it serves nothing
+    /// stored any more, and nobody waits for it.
+    pub async fn leave(&self) {
+        let handed_over = async {
+            while self.fence.provisional() > 0 {
+                tokio::time::sleep(PATIENCE).await;
+            }
+        };
+        if tokio::time::timeout(self.lease, handed_over).await.is_err() {
+            let purges = self.fence.provisional();
+            tracing::error!(
+                purges,
+                "the log of purges is away, and so these purges of writes are lost: other nodes may serve what they \
+                 changed until it expires; purge everything, when the log is back"
+            );
+        }
+        self.going.send_replace(true);
+        let mut progress = self.progress.clone();
+        // The follower ends once its lease has.
+        while progress.changed().await.is_ok() {}
+    }
 }
+
+/// How often a node that goes looks whether its purges are handed over.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Follows the log on this server, from now on.
 pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Clock) -> Followed {
@@ -90,7 +127,15 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
         let server = asked_of.clone();
         Box::pin(async move { server.leases().await })
     };
-    let members = Members { own: node.as_str().into(), ask: Arc::new(ask) };
+    let (going, leaving) = watch::channel(false);
+    let members = Members {
+        own: node.as_str().into(),
+        ask: Arc::new(ask),
+        fence: fence.clone(),
+        lease: times.lease(),
+        going: Arc::new(going),
+        progress: progress.clone(),
+    };
     let follower = Follower {
         server: server.clone(),
         fence: fence.clone(),
@@ -115,7 +160,7 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
         waiting: std::sync::Mutex::default(),
         more: tokio::sync::Notify::default(),
     };
-    tokio::spawn(follower.run());
+    tokio::spawn(follower.run(leaving));
     tokio::spawn(Arc::new(sequencer).run(asked));
     Followed { fence, progress, members }
 }

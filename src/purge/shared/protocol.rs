@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::purge::Incarnation;
+use crate::purge::{Incarnation, Once};
 
 /// A future as a trait object gives it.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -96,6 +96,30 @@ pub struct Appended {
     pub first: u64,
 }
 
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Its purges have their places.
+    Placed(Appended),
+    /// It took effect before.
+    Before(Remembered),
+    /// Its counter is this one.
+    Counted(String),
+}
+
+/// An event that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which log; `seq` is the number of the last of its purges, `now` when they got their places.
+    pub standing: Standing,
+    /// The id of the last of its purges: nothing where there was none.
+    pub id: String,
+    /// The digest of what it said.
+    pub body: String,
+    /// What its sender was told.
+    pub said: String,
+}
+
 /// The server of a shared log. Nothing that it says is believed beyond what the types say.
 pub trait Server: Send + Sync + 'static {
     /// A node begins: its lease starts, with `cursor` of the log that it knows as what it has applied, or with the floor.
@@ -124,6 +148,13 @@ pub trait Server: Send + Sync + 'static {
 
     /// Gives a purge its place.
     fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>>;
+
+    /// Gives all purges of an event their places, unless it took effect before or its counter is another, and remembers it: in one step.
+    fn append_once<'a>(
+        &'a self,
+        purges: &'a [(String, Vec<u8>)],
+        once: &'a Once,
+    ) -> Later<'a, Result<Taken, Away>>;
 
     /// Which nodes have leases.
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>>;

@@ -10,18 +10,22 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 
-use super::protocol::{Appended, Away, Cursor, Heard, Later, Lease, Line, Server, Standing, Started};
+use super::protocol::{
+    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken,
+};
 use crate::config;
-use crate::purge::{Incarnation, random_id};
+use crate::purge::{Compared, Incarnation, Once, random_id};
 use crate::store::SharedError;
 use crate::store::redis::{Link, Links, Names, RedisIo, Script, Value};
 
 /// The most records, and the most bytes of them, that are read at once.
 const LINES: usize = 64;
 const BYTES: usize = 1 << 20;
-/// The most bytes of one purge.
+/// The most bytes that are handed over at once.
 const LONGEST: usize = 4 << 20;
 
 macro_rules! scripts {
@@ -44,6 +48,8 @@ scripts! {
 /// A log in Redis.
 pub struct RedisLog {
     links: Links,
+    /// What the names of its keys begin with; they lie in one slot.
+    begin: String,
     keys: [String; 2],
     timeout: Duration,
     /// How many replicas have to confirm, where that is configured; and else as many as the server ever had.
@@ -83,6 +89,7 @@ impl RedisLog {
         Ok(Self {
             links: Links::new(&config.redis, io)?,
             keys: [format!("{begin}state"), format!("{begin}records")],
+            begin,
             timeout: config.redis.timeout,
             replicas: config.replicas,
             keep: config.keep,
@@ -108,12 +115,13 @@ impl RedisLog {
         &self,
         link: &Link,
         script: &Arc<Script>,
+        keys: &[String],
         args: &[Bytes],
     ) -> Result<(Standing, Value), Away> {
         let longest = args.iter().map(Bytes::len).max().unwrap_or_default();
         // A script that was never run has to be sent first.
         let deadline = self.timeout.saturating_mul(if longest > 64 * 1024 { 4 } else { 2 });
-        let reply = link.script(script, &self.keys, args, deadline).await?;
+        let reply = link.script(script, keys, args, deadline).await?;
         let standing = self.standing(&reply)?;
         Ok((standing, reply))
     }
@@ -126,6 +134,21 @@ impl RedisLog {
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
         let number = |at| reply.at(at).and_then(Value::whole);
         Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
+    }
+
+    /// Runs the script that gives purges their places, and hears of replicas that they know of it.
+    async fn give_places(&self, keys: &[String], args: Vec<Bytes>) -> Result<(Standing, Value), Away> {
+        if args.iter().map(Bytes::len).sum::<usize>() > LONGEST {
+            return Err(Away(format!(
+                "the purge takes more than {LONGEST} bytes: name fewer things at once"
+            )));
+        }
+        let link = self.link(&self.asking).await?;
+        let (standing, reply) = self.run(&link, &APPEND, keys, &args).await?;
+        if !self.is_confirmed(&link, &reply).await? {
+            return Err(Away("too few replicas confirmed it".to_owned()));
+        }
+        Ok((standing, reply))
     }
 
     /// The names of an incarnation: nothing where another one was met since.
@@ -191,7 +214,7 @@ impl Server for RedisLog {
             let link = self.link(&self.following).await?;
             let (id, life) = self.names(known);
             let args = [candidate(), text(node), number(cursor), number(lease.as_millis()), id, life];
-            let (standing, reply) = self.run(&link, &START, &args).await?;
+            let (standing, reply) = self.run(&link, &START, &self.keys, &args).await?;
             let id = reply.at(7)?.text()?.to_owned();
             self.may_evict.store(evicts(reply.at(8)?.text()?), Ordering::SeqCst);
             Ok(Started { standing, floor: Cursor { seq: standing.floor, id } })
@@ -220,7 +243,7 @@ impl Server for RedisLog {
                 id,
                 life,
             ];
-            let (standing, reply) = self.run(&link, &READ, &args).await?;
+            let (standing, reply) = self.run(&link, &READ, &self.keys, &args).await?;
             match reply.at(7)?.text()? {
                 "lines" => {
                     let lines: Result<_, _> = reply.at(8)?.list()?.iter().map(line).collect();
@@ -245,33 +268,57 @@ impl Server for RedisLog {
         Box::pin(async move {
             let link = self.link(&self.asking).await?;
             let (id, life) = self.names(Some(incarnation));
-            self.run(&link, &RENOUNCE, &[candidate(), id, life]).await?;
+            self.run(&link, &RENOUNCE, &self.keys, &[candidate(), id, life]).await?;
             Ok(())
         })
     }
 
     fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>> {
         Box::pin(async move {
-            if purge.len() > LONGEST {
-                return Err(Away(format!(
-                    "the purge takes more than {LONGEST} bytes: name fewer things at once"
-                )));
+            let args = vec![candidate(), number(self.keep), text(id), Bytes::copy_from_slice(purge)];
+            let (standing, reply) = self.give_places(&self.keys, args).await?;
+            Ok(Appended { standing, first: reply.at(8)?.whole()? })
+        })
+    }
+
+    fn append_once<'a>(
+        &'a self,
+        purges: &'a [(String, Vec<u8>)],
+        once: &'a Once,
+    ) -> Later<'a, Result<Taken, Away>> {
+        Box::pin(async move {
+            let event = digest(&SHA256, once.name.as_bytes());
+            let event = format!("{}event:{}", self.begin, BASE64.encode(event.as_ref()));
+            let keys = self.keys.iter().cloned().chain([event, format!("{}counters", self.begin)]);
+            let counter = once.counter.as_ref();
+            let counted = |of: fn(&Compared) -> &str| counter.map_or_else(Bytes::new, |one| text(of(one)));
+            let mut args = vec![
+                candidate(),
+                number(self.keep),
+                text(&once.body),
+                text(&once.said),
+                number(once.remembered.as_millis()),
+                counted(|one| &one.name),
+                counted(|one| &one.was),
+                counted(|one| &one.becomes),
+            ];
+            args.extend(purges.iter().flat_map(|(id, purge)| [text(id), Bytes::copy_from_slice(purge)]));
+            let (standing, reply) = self.give_places(&keys.collect::<Vec<_>>(), args).await?;
+            let word = |at| Ok::<_, SharedError>(reply.at(at)?.text()?.to_owned());
+            match reply.at(7)?.text()? {
+                "placed" => Ok(Taken::Placed(Appended { standing, first: reply.at(8)?.whole()? })),
+                "before" => {
+                    Ok(Taken::Before(Remembered { standing, id: word(8)?, body: word(9)?, said: word(10)? }))
+                }
+                _ => Ok(Taken::Counted(word(8)?)),
             }
-            let link = self.link(&self.asking).await?;
-            let args = [candidate(), text(id), Bytes::copy_from_slice(purge), number(self.keep)];
-            let (standing, reply) = self.run(&link, &APPEND, &args).await?;
-            let first = reply.at(7)?.whole()?;
-            if !self.is_confirmed(&link, &reply).await? {
-                return Err(Away("too few replicas confirmed it".to_owned()));
-            }
-            Ok(Appended { standing, first })
         })
     }
 
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>> {
         Box::pin(async move {
             let link = self.link(&self.asking).await?;
-            let (standing, reply) = self.run(&link, &LEASES, &[candidate()]).await?;
+            let (standing, reply) = self.run(&link, &LEASES, &self.keys, &[candidate()]).await?;
             let leases: Result<_, _> = reply.at(7)?.list()?.iter().map(lease).collect();
             Ok((standing, leases?))
         })
@@ -283,8 +330,9 @@ impl Server for RedisLog {
 
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>> {
         Box::pin(async move {
+            // Not on the way of its reads, which may wait for news. One of them that comes later renews the lease: then it is waited for.
             let link = self.link(&self.asking).await?;
-            self.run(&link, &LEAVE, &[candidate(), text(node)]).await?;
+            self.run(&link, &LEAVE, &self.keys, &[candidate(), text(node)]).await?;
             Ok(())
         })
     }

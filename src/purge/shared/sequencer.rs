@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::follower::{Progress, Times, jittered};
-use super::protocol::{Appended, Away, Lease, Server, Standing};
+use super::protocol::{Appended, Away, Later, Lease, Remembered, Server, Standing, Taken};
 use crate::clock::Clock;
 use crate::config::Wait;
-use crate::purge::{Fence, Handling, Nodes, Purge, Receipt, Selector, Unlogged, Where, wire};
+use crate::purge::{Fence, Handling, Nodes, Once, Purge, Receipt, Recorded, Selector, Unlogged, Where, wire};
 
 /// How many purges wait for a log that is away. Beyond that the log itself is renounced when it is back: that covers all.
 const MOST: usize = 10_000;
@@ -23,12 +23,19 @@ const TRIES: u32 = 3;
 /// What is obeyed here while more wait than are told apart.
 const OVERFLOW: &str = "overflow";
 
-/// A purge that somebody hands over.
-pub(super) struct Ask {
-    pub(super) id: String,
-    pub(super) purge: Purge,
-    pub(super) handling: Handling,
-    pub(super) answer: oneshot::Sender<Result<Receipt, Unlogged>>,
+/// What somebody hands over.
+pub(super) enum Ask {
+    /// A purge.
+    Purge { id: String, purge: Purge, handling: Handling, answer: oneshot::Sender<Result<Receipt, Unlogged>> },
+    /// All purges of an event.
+    Event(Event),
+}
+
+/// An event, which takes effect once.
+pub(super) struct Event {
+    pub(super) purges: Vec<(String, Purge)>,
+    pub(super) once: Once,
+    pub(super) answer: oneshot::Sender<Result<Recorded, Unlogged>>,
 }
 
 /// Hands purges over to the log.
@@ -91,72 +98,94 @@ impl<S: Server> Sequencer<S> {
     }
 
     async fn carry_out(self: Arc<Self>, ask: Ask) {
-        let Ask { id, purge, handling, answer } = ask;
-        let bytes = wire::written(&purge, &self.stores).into_bytes();
-        let done = self.tried(&id, &bytes).await;
-        if done.is_err() && handling == Handling::Insist {
-            self.wait_for_the_log(id.clone(), bytes);
-        }
-        // Whoever asked may have gone.
-        let _ = answer.send(done.map_err(|Away(why)| Unlogged { id, why }));
-    }
-
-    /// For no longer than one who has to wait for leases might, and for one who lost the log meanwhile.
-    async fn tried(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
-        let unknown = Away("whether all nodes know of it could not be learnt in time".to_owned());
-        tokio::time::timeout(3 * self.times.lease(), self.try_some_times(id, bytes))
-            .await
-            .unwrap_or(Err(unknown))
-    }
-
-    async fn try_some_times(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
-        let mut pause = self.times.pause;
-        let mut last = Away("it was not tried".to_owned());
-        for _ in 0..TRIES {
-            let done = match self.server.append(id, bytes).await {
-                Ok(appended) => self.acknowledged(id, &appended).await,
-                Err(away) => Err(away),
-            };
-            match done {
-                Ok(receipt) => return Ok(receipt),
-                Err(away) => last = away,
+        match ask {
+            Ask::Purge { id, purge, handling, answer } => {
+                let bytes = self.written(&purge);
+                let done = self.tried(|| Box::pin(self.placed(&id, &bytes))).await;
+                if done.is_err() && handling == Handling::Insist {
+                    self.wait_for_the_log(id.clone(), bytes);
+                }
+                // Whoever asked may have gone.
+                let _ = answer.send(done.map_err(|Away(why)| Unlogged { id, why }));
             }
-            tokio::time::sleep(jittered(pause)).await;
-            pause *= 2;
+            Ask::Event(Event { purges, once, answer }) => {
+                let written: Vec<_> =
+                    purges.into_iter().map(|(id, purge)| (id, self.written(&purge))).collect();
+                let done = self.tried(|| Box::pin(self.recorded(&written, &once))).await;
+                let _ = answer.send(done.map_err(|Away(why)| Unlogged { id: once.name, why }));
+            }
         }
-        Err(last)
     }
 
-    /// Waits until the purge is in force, here and, as the configuration says, everywhere.
-    async fn acknowledged(&self, id: &str, appended: &Appended) -> Result<Receipt, Away> {
-        self.applied_here(id, appended).await?;
-        let Standing { seq, now, .. } = appended.standing;
+    fn written(&self, purge: &Purge) -> Vec<u8> {
+        wire::written(purge, &self.stores).into_bytes()
+    }
+
+    /// Some times, for no longer than one who has to wait for leases might, and for one who lost the log meanwhile.
+    async fn tried<'a, T>(&'a self, once: impl Fn() -> Later<'a, Result<T, Away>>) -> Result<T, Away> {
+        let tries = async {
+            let mut pause = self.times.pause;
+            let mut last = Away("it was not tried".to_owned());
+            for _ in 0..TRIES {
+                match once().await {
+                    Ok(done) => return Ok(done),
+                    Err(away) => last = away,
+                }
+                tokio::time::sleep(jittered(pause)).await;
+                pause *= 2;
+            }
+            Err(last)
+        };
+        let unknown = Away("whether all nodes know of it could not be learnt in time".to_owned());
+        tokio::time::timeout(3 * self.times.lease(), tries).await.unwrap_or(Err(unknown))
+    }
+
+    /// A purge gets its place, and is in force.
+    async fn placed(&self, id: &str, bytes: &[u8]) -> Result<Receipt, Away> {
+        let Appended { standing, .. } = self.server.append(id, bytes).await?;
+        self.acknowledged(id, &standing).await
+    }
+
+    /// All purges of an event get their places, and are in force; also where they got them before.
+    async fn recorded(&self, purges: &[(String, Vec<u8>)], once: &Once) -> Result<Recorded, Away> {
+        let (standing, id) = match self.server.append_once(purges, once).await? {
+            Taken::Counted(count) => return Ok(Recorded::Counted(count)),
+            Taken::Placed(Appended { standing, .. }) => (standing, purges.last().map(|(id, _)| id)),
+            Taken::Before(Remembered { standing, id, body, said }) => {
+                let receipt = self.acknowledged(&id, &standing).await?;
+                return Ok(Recorded::Before { receipt: (!id.is_empty()).then_some(receipt), body, said });
+            }
+        };
+        let Some(id) = id else { return Ok(Recorded::Now(None)) };
+        Ok(Recorded::Now(Some(self.acknowledged(id, &standing).await?)))
+    }
+
+    /// Waits until the last purge of `logged` is in force, here and, as the configuration says, everywhere.
+    async fn acknowledged(&self, id: &str, logged: &Standing) -> Result<Receipt, Away> {
+        self.applied_here(logged).await?;
+        // Where the record was not kept until this node came to it, all that began before was given up: it is covered.
+        self.fence.settle(id);
         let nodes = match self.wait {
             Wait::Logged => None,
-            Wait::All => Some(self.everywhere(appended).await?),
+            Wait::All => Some(self.everywhere(logged).await?),
         };
-        Ok(Receipt { id: id.to_owned(), seq, time: Duration::from_millis(now), nodes })
+        Ok(Receipt { id: id.to_owned(), seq: logged.seq, time: Duration::from_millis(logged.now), nodes })
     }
 
     /// Waits until this node has read the record back. Where the log was lost meanwhile, it never does.
-    async fn applied_here(&self, id: &str, appended: &Appended) -> Result<(), Away> {
-        let Standing { incarnation, seq, .. } = appended.standing;
+    async fn applied_here(&self, logged: &Standing) -> Result<(), Away> {
+        let Standing { incarnation, seq, .. } = *logged;
         let here = |progress: &Progress| progress.incarnation == Some(incarnation) && progress.applied >= seq;
         let mut progress = self.progress.clone();
         let long = 4 * self.times.lease();
         let applied =
             tokio::time::timeout(long, progress.wait_for(here)).await.is_ok_and(|found| found.is_ok());
         let unread = || Away("it is in the log, and this node could not read it back".to_owned());
-        if !applied {
-            return Err(unread());
-        }
-        // Where the record was not kept until this node came to it, all that began before was given up: it is covered.
-        self.fence.settle(id);
-        Ok(())
+        if applied { Ok(()) } else { Err(unread()) }
     }
 
     /// Waits until every node that serves what is stored has applied the record.
-    async fn everywhere(&self, appended: &Appended) -> Result<Nodes, Away> {
+    async fn everywhere(&self, logged: &Standing) -> Result<Nodes, Away> {
         let mut pause = Duration::from_millis(1);
         loop {
             let nodes = {
@@ -166,7 +195,7 @@ impl<S: Server> Sequencer<S> {
                     let (standing, leases) = self.server.leases().await?;
                     *seen = Some(Seen::after(seen.take(), now, standing, leases));
                 }
-                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, appended))?
+                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))?
             };
             if let Some(nodes) = nodes {
                 return Ok(nodes);
@@ -177,9 +206,9 @@ impl<S: Server> Sequencer<S> {
     }
 
     /// Who has applied a record and who is gone; `None`: somebody else has to be waited for.
-    fn who(&self, seen: &Seen, appended: &Appended) -> Result<Option<Nodes>, Away> {
+    fn who(&self, seen: &Seen, logged: &Standing) -> Result<Option<Nodes>, Away> {
         let Seen { at, standing, leases } = seen;
-        if standing.incarnation != appended.standing.incarnation {
+        if standing.incarnation != logged.incarnation {
             return Err(Away("the log was lost".to_owned()));
         }
         // By this node's clock: the server's may be set. Until an incarnation is known for so long, nodes may still believe in
@@ -191,7 +220,7 @@ impl<S: Server> Sequencer<S> {
         }
         let mut nodes = Nodes { applied: vec![self.node.clone()], gone: Vec::new() };
         for Watched { lease: other, since } in leases.iter().filter(|other| other.lease.node != self.node) {
-            if other.cursor >= appended.standing.seq {
+            if other.cursor >= logged.seq {
                 nodes.applied.push(other.node.clone());
             } else if long_ago(*since) {
                 nodes.gone.push(other.node.clone());
@@ -247,7 +276,8 @@ impl<S: Server> Sequencer<S> {
             Some(Some((id, bytes))) => {
                 let appended = self.server.append(&id, &bytes).await?;
                 // Its row here stays until its record is read back: an incarnation that ends before takes it along.
-                self.applied_here(&id, &appended).await?;
+                self.applied_here(&appended.standing).await?;
+                self.fence.settle(&id);
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 waiting.purges.pop_front();
             }
