@@ -18,7 +18,7 @@ use larder::clock::Clock;
 use larder::config::Wait;
 use larder::key::{CacheKey, KeyParts, Owner};
 use larder::policy::Validity;
-use larder::purge::shared::{Followed, Members, Terms, Times, open};
+use larder::purge::shared::{Followed, Members, Server, Terms, Times, open};
 use larder::purge::{
     Coverage, Fence, Handling, Limits, Mark, Once, Purge, Recorded, Selector, Where, random_id,
 };
@@ -29,6 +29,7 @@ use tokio::time::sleep;
 const TAGS: usize = 3;
 const NODES: usize = 3;
 const BOUND: Duration = Duration::from_millis(400);
+const TIMES: Times = Times { bound: BOUND, pause: Duration::from_millis(5) };
 
 /// A response: which version of the tagged thing it shows, and from when it is.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +184,15 @@ async fn send(tag: usize, name: String, nodes: Vec<Arc<Node>>, world: &World) {
     world.count("an event not acknowledged");
 }
 
+/// A node that begins.
+fn node(name: String, shared: &Arc<Mutex<Shared>>, clock: &Clock) -> Node {
+    let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
+    let terms =
+        Terms { node: name.clone(), stores: Arc::new(["default".to_owned()]), times: TIMES, wait: Wait::All };
+    let Followed { fence, members, .. } = open(Arc::new(way), terms, Limits::default(), clock.clone());
+    Node { name, fence, members, memory: Mutex::default() }
+}
+
 /// A run: what was broken, and how often what happened.
 async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str, usize>) {
     let clock = Clock::manual(Duration::from_secs(1_000_000));
@@ -196,14 +206,7 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
     let shared = Arc::new(Mutex::new(empty(seed, without)));
     shared.lock().unwrap().lossy = seed % 3 * 4;
     let kept = Arc::new(World::default());
-    let times = Times { bound: BOUND, pause: Duration::from_millis(5) };
-    let node = |name: String| {
-        let way = Way { node: name.clone(), shared: shared.clone(), clock: clock.clone() };
-        let stores: Arc<[String]> = Arc::new(["default".to_owned()]);
-        let terms = Terms { node: name.clone(), stores, times, wait: Wait::All };
-        let Followed { fence, members, .. } = open(Arc::new(way), terms, Limits::default(), clock.clone());
-        Arc::new(Node { name, fence, members, memory: Mutex::default() })
-    };
+    let node = |name: String| Arc::new(node(name, &shared, &clock));
     let mut nodes: Vec<Arc<Node>> = (0..NODES).map(|n| node(format!("n{n}"))).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for step in 0..600 {
@@ -344,4 +347,28 @@ fn a_rule_that_the_server_leaves_out_is_missed() {
         println!("{without:?}: seed {found:?}");
         assert!(found.is_some(), "nothing broke without {without:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_began_just_before_a_purge_is_waited_for() {
+    let clock = Clock::manual(Duration::from_secs(1_000_000));
+    let shared = Arc::new(Mutex::new(empty(1, Without::Nothing)));
+    let own = node("n0".to_owned(), &shared, &clock);
+    while !own.fence.is_proven(clock.now()) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    clock.advance(TIMES.lease());
+    let purge = || {
+        let purge = Purge::hard(vec![Selector::Everything], Where::All);
+        own.fence.hand_over(random_id(), purge, Handling::Report, clock.now()).acknowledged()
+    };
+    assert_eq!(purge().await.unwrap().nodes.unwrap().applied, ["n0"]);
+    // Within the same moment, so that the look at the leases of the purge before is as young as can be.
+    let other = Way { node: "n1".to_owned(), shared: shared.clone(), clock: clock.clone() };
+    other.start("n1", None, 0, TIMES.lease()).await.unwrap();
+    purge().await.unwrap_err();
+    // Its lease runs out.
+    clock.advance(TIMES.lease() + Duration::from_millis(1));
+    let nodes = purge().await.unwrap().nodes.unwrap();
+    assert_eq!((nodes.applied, nodes.gone), (vec!["n0".to_owned()], vec!["n1".to_owned()]));
 }

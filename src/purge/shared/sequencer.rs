@@ -187,11 +187,14 @@ impl<S: Server> Sequencer<S> {
     /// Waits until every node that serves what is stored has applied the record.
     async fn everywhere(&self, logged: &Standing) -> Result<Nodes, Away> {
         let mut pause = Duration::from_millis(1);
+        let begun = self.clock.now().mono;
         loop {
             let nodes = {
                 let mut seen = self.leases.lock().await;
                 let now = self.clock.now().mono;
-                if seen.as_ref().is_none_or(|seen| seen.at + Duration::from_millis(1) < now) {
+                // Purges share a look; but one from before the record has a place shows no node that began in between.
+                let old = |seen: &Seen| seen.at <= begun || seen.at + Duration::from_millis(1) < now;
+                if seen.as_ref().is_none_or(old) {
                     let (standing, leases) = self.server.leases().await?;
                     *seen = Some(Seen::after(seen.take(), now, standing, leases));
                 }
