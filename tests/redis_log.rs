@@ -10,7 +10,9 @@ use std::time::Duration;
 use larder::config::read::ReadContext;
 use larder::config::{Config, RedisLog as LogConfig};
 use larder::purge::shared::redis::RedisLog;
-use larder::purge::shared::{Appended, Away, Cursor, Heard, Line, Remembered, Server, Standing, Taken};
+use larder::purge::shared::{
+    Appended, Away, Cursor, Heard, Lease, Line, Remembered, Server, Standing, Taken,
+};
 use larder::purge::{Compared, Once};
 use larder::store::redis::RedisIo;
 use support::redis::{Cluster, Redis, Sentinels};
@@ -77,7 +79,17 @@ async fn records_are_numbered_without_a_gap_and_read_from_any_of_them_on() {
     let (standing, leases) = log.leases().await.unwrap();
     assert_eq!((standing.seq, leases.len(), leases[0].cursor), (3, 1, 2), "what was read before is applied");
     assert!(leases[0].until > standing.now + 50_000);
-    log.leave("n1").await.unwrap();
+    // Only what is still as it was seen is forgotten.
+    let seen = leases[0].clone();
+    read(&log, &begun.standing, 3, "r3").await;
+    log.forget(&seen).await.unwrap();
+    let renewed = log.leases().await.unwrap().1;
+    assert_eq!((renewed.len(), renewed[0].cursor), (1, 3));
+    log.start("n2", None, 0, LEASE).await.unwrap();
+    log.forget(&renewed[0]).await.unwrap();
+    let others = |leases: Vec<Lease>| leases.into_iter().map(|lease| lease.node).collect::<Vec<_>>();
+    assert_eq!(others(log.leases().await.unwrap().1), ["n2"]);
+    log.leave("n2").await.unwrap();
     assert_eq!(log.leases().await.unwrap().1, []);
 }
 

@@ -371,4 +371,8 @@ async fn a_node_that_began_just_before_a_purge_is_waited_for() {
     clock.advance(TIMES.lease() + Duration::from_millis(1));
     let nodes = purge().await.unwrap().nodes.unwrap();
     assert_eq!((nodes.applied, nodes.gone), (vec!["n0".to_owned()], vec!["n1".to_owned()]));
+    // An hour later it is forgotten, once a purge noticed.
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(purge().await.unwrap().nodes.unwrap().gone, ["n1"]);
+    assert_eq!(purge().await.unwrap().nodes.unwrap().gone.len(), 0);
 }

@@ -332,4 +332,12 @@ impl Server for Way {
             shared.state.leases.remove(node);
         })
     }
+
+    fn forget<'a>(&'a self, lease: &'a Lease) -> Later<'a, Result<(), Away>> {
+        self.call(move |shared| {
+            if shared.state.leases.get(&lease.node) == Some(&(lease.cursor, lease.until)) {
+                shared.state.leases.remove(&lease.node);
+            }
+        })
+    }
 }

@@ -166,4 +166,7 @@ pub trait Server: Send + Sync + 'static {
 
     /// A node goes: nobody waits for it any more.
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>>;
+
+    /// Removes a lease that is still as it was seen.
+    fn forget<'a>(&'a self, lease: &'a Lease) -> Later<'a, Result<(), Away>>;
 }

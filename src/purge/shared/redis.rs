@@ -332,7 +332,16 @@ impl Server for RedisLog {
         Box::pin(async move {
             // Not on the way of its reads, which may wait for news. One of them that comes later renews the lease: then it is waited for.
             let link = self.link(&self.asking).await?;
-            self.run(&link, &LEAVE, &self.keys, &[candidate(), text(node)]).await?;
+            self.run(&link, &LEAVE, &self.keys, &[candidate(), text(node), Bytes::new()]).await?;
+            Ok(())
+        })
+    }
+
+    fn forget<'a>(&'a self, lease: &'a Lease) -> Later<'a, Result<(), Away>> {
+        Box::pin(async move {
+            let link = self.link(&self.asking).await?;
+            let value = format!("{} {}", lease.cursor, lease.until);
+            self.run(&link, &LEAVE, &self.keys, &[candidate(), text(&lease.node), value.into()]).await?;
             Ok(())
         })
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{MutexGuard, Notify, mpsc, oneshot, watch};
 
 use super::follower::{Progress, Times, jittered};
 use super::protocol::{Appended, Away, Later, Lease, Remembered, Server, Standing, Taken};
@@ -20,6 +20,8 @@ use crate::purge::{Fence, Handling, Nodes, Once, Purge, Receipt, Recorded, Selec
 const MOST: usize = 10_000;
 /// How often a purge is tried before whoever asked for it is told.
 const TRIES: u32 = 3;
+/// After so long without a change a lease is removed.
+const DEAD: Duration = Duration::from_secs(3_600);
 /// What is obeyed here while more wait than are told apart.
 const OVERFLOW: &str = "overflow";
 
@@ -166,7 +168,13 @@ impl<S: Server> Sequencer<S> {
         // Where the record was not kept until this node came to it, all that began before was given up: it is covered.
         self.fence.settle(id);
         let nodes = match self.wait {
-            Wait::Logged => None,
+            Wait::Logged => {
+                // Nobody is waited for, but the dead are forgotten now and then.
+                if let Ok(seen) = self.look(Duration::ZERO, DEAD / 4).await {
+                    self.forget_the_dead(&seen).await;
+                }
+                None
+            }
             Wait::All => Some(self.everywhere(logged).await?),
         };
         Ok(Receipt { id: id.to_owned(), seq: logged.seq, time: Duration::from_millis(logged.now), nodes })
@@ -189,22 +197,37 @@ impl<S: Server> Sequencer<S> {
         let mut pause = Duration::from_millis(1);
         let begun = self.clock.now().mono;
         loop {
-            let nodes = {
-                let mut seen = self.leases.lock().await;
-                let now = self.clock.now().mono;
-                // Purges share a look; but one from before the record has a place shows no node that began in between.
-                let old = |seen: &Seen| seen.at <= begun || seen.at + Duration::from_millis(1) < now;
-                if seen.as_ref().is_none_or(old) {
-                    let (standing, leases) = self.server.leases().await?;
-                    *seen = Some(Seen::after(seen.take(), now, standing, leases));
-                }
-                seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))?
-            };
-            if let Some(nodes) = nodes {
+            // One from before the record had its place shows no node that began in between.
+            let seen = self.look(begun, Duration::from_millis(1)).await?;
+            if let Some(nodes) = seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))? {
+                self.forget_the_dead(&seen).await;
                 return Ok(nodes);
             }
+            drop(seen);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Looks at the leases. Purges share a look that was begun later than `since`, and is not older than `age`.
+    async fn look(&self, since: Duration, age: Duration) -> Result<MutexGuard<'_, Option<Seen>>, Away> {
+        let mut seen = self.leases.lock().await;
+        let now = self.clock.now().mono;
+        if seen.as_ref().is_none_or(|seen| seen.at <= since || seen.at.saturating_add(age) < now) {
+            let (standing, leases) = self.server.leases().await?;
+            *seen = Some(Seen::after(seen.take(), now, standing, leases));
+        }
+        Ok(seen)
+    }
+
+    /// Removes leases that have been the same for so long that their nodes will not come back. Not the server does this: its
+    /// clock may be set, and a node without a lease is not waited for.
+    async fn forget_the_dead(&self, seen: &Option<Seen>) {
+        for Seen { at, leases, .. } in seen {
+            for dead in leases.iter().filter(|one| *at >= one.since.saturating_add(DEAD)) {
+                // What is not removed now will be.
+                let _ = self.server.forget(&dead.lease).await;
+            }
         }
     }
 
