@@ -195,6 +195,34 @@ async fn a_service_that_no_sentinel_knows_is_an_error_that_says_so() {
     assert!(error.text.contains("nobody"), "{error}");
 }
 
+#[tokio::test]
+async fn in_a_cluster_every_node_is_spoken_to_with_tls() {
+    let certificates = Certificates::new();
+    let cluster = Cluster::start(|| Redis::with().file(&users()).tls_with(certificates.clone()));
+    let folder = cluster.nodes()[0].file("");
+    std::fs::write(folder.join("other.pem"), Certificates::new().ca).unwrap();
+    let urls: Vec<String> = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect();
+    assert!(urls.iter().all(|url| url.contains("rediss://")));
+    let words =
+        |ca: &str| format!("cluster: [{}], {USER}, tls: {{ ca: {ca} }}, timeout: 20s", urls.join(", "));
+    let right = place_in(&words("ca.pem"), &folder);
+    let store = super::store(&right);
+    let mut owners = std::collections::BTreeSet::new();
+    for n in 0..30 {
+        let at = name(&store, &format!("/{n}"));
+        put(&store, &at, "a").await;
+        assert_eq!(body(&store, &at).await.as_deref(), Some("a"));
+        owners.insert(cluster.owner(&at));
+    }
+    assert_eq!(owners.len(), 3, "all nodes had a part");
+    let config = config::RedisLog { redis: right, replicas: None, keep: 1 };
+    let log = RedisLog::new(&config, RedisIo::start().unwrap()).unwrap();
+    log.start("node", None, 0, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(log.append("id", b"purge").await.unwrap().first, 1);
+    let wrong = super::store(&place_in(&words("other.pem"), &folder));
+    assert_eq!(wrong.get(&name(&wrong, "/0"), 100).await.unwrap_err().kind, SharedErrorKind::Io);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cluster_slots_may_move_while_entries_are_written_and_read() {
     let cluster = Cluster::start(|| Redis::with().file(&users()));

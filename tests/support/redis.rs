@@ -55,6 +55,7 @@ impl Drop for Server {
 }
 
 /// Certificates of an authority and of a server at 127.0.0.1 and localhost, in PEM.
+#[derive(Clone)]
 pub struct Certificates {
     /// The authority's own certificate.
     pub ca: String,
@@ -86,14 +87,15 @@ impl Certificates {
 pub struct Setup {
     args: Vec<String>,
     file: Option<String>,
-    tls: bool,
+    certificates: Option<Certificates>,
     password: Option<String>,
 }
 
 impl Setup {
-    /// One more option, as on the command line: `--maxmemory`, `10mb`.
+    /// One more option, as on the command line: `--maxmemory`, `10mb`. Older servers want each word by itself.
     pub fn option(mut self, name: &str, value: impl ToString) -> Self {
-        self.args.extend([format!("--{name}"), value.to_string()]);
+        self.args.push(format!("--{name}"));
+        self.args.extend(value.to_string().split(' ').map(str::to_owned));
         self
     }
 
@@ -110,9 +112,14 @@ impl Setup {
     }
 
     /// TLS only, with new certificates: [`Redis::certificates`].
-    pub fn tls(mut self) -> Self {
-        self.tls = true;
-        self
+    pub fn tls(self) -> Self {
+        self.tls_with(Certificates::new())
+    }
+
+    /// TLS only, also among servers.
+    pub fn tls_with(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
+        self.option("tls-cluster", "yes").option("tls-replication", "yes")
     }
 
     /// Starts it and returns once it answers.
@@ -120,7 +127,7 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut args = self.args;
-        let certificates = self.tls.then(Certificates::new);
+        let certificates = self.certificates;
         let options = match &certificates {
             None => vec![("port", port.to_string())],
             Some(made) => {
@@ -381,6 +388,9 @@ impl Cluster {
         let node = || like().option("cluster-enabled", "yes").option("cluster-node-timeout", "2000").start();
         let nodes: Vec<Redis> = (0..3).map(|_| node()).collect();
         let mut create = Command::new("redis-cli");
+        if nodes[0].certificates.is_some() {
+            create.arg("--tls").arg("--cacert").arg(nodes[0].file("ca.pem"));
+        }
         create.args(["--cluster", "create"]);
         create.args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())));
         let printed = cli(create.args(["--cluster-yes"]));
