@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, Level};
 use crate::clock::Clock;
-use crate::config::{Config, RedisLog as LogConfig, SharedLevel, Store};
-use crate::purge::shared::redis::RedisLog;
+use crate::config::{Config, RedisLog as LogConfig, Secret, SharedLevel, Store};
+use crate::purge::shared::redis::{RECORD, RedisLog};
 use crate::purge::shared::{Followed, Terms, Times, open};
 use crate::purge::{Limits, random_id};
 use crate::store::redis::{RedisIo, RedisStore};
-use crate::stored::seal::{Compress, Seal, SealKey};
+use crate::stored::seal::{Compress, SameId, Seal, SealKey, Texts};
 
 fn told(error: impl ToString) -> String {
     error.to_string()
@@ -47,18 +47,24 @@ fn level(config: &SharedLevel, io: &Arc<RedisIo>, clock: &Clock) -> Result<Level
     let compress = config
         .compress
         .map(|above| Compress { above: usize::try_from(above).unwrap_or(usize::MAX), ..Compress::default() });
-    let short = || "a key of `encrypt` is shorter than 32 bytes".to_owned();
-    let key = |secret: &crate::config::Secret| SealKey::new(secret.expose()).ok_or_else(short);
-    let keys = config.encrypt.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-    let seal = Seal::new(Level::max_raw(config.max_object), compress, keys).map_err(|_| {
-        "two keys of `encrypt` have the same short name: make another with `openssl rand -hex 32`".to_owned()
-    })?;
+    let keys = keys(&config.encrypt)?;
+    let seal = Seal::new(Level::max_raw(config.max_object), compress, keys).map_err(same_id)?;
     Ok(Level::new(Arc::new(store), config, seal))
+}
+
+fn keys(secrets: &[Secret]) -> Result<Vec<SealKey>, String> {
+    let short = || "a key of `encrypt` is shorter than 32 bytes".to_owned();
+    secrets.iter().map(|secret| SealKey::new(secret.expose()).ok_or_else(short)).collect()
+}
+
+fn same_id(_: SameId) -> String {
+    "two keys of `encrypt` have the same short name: make another with `openssl rand -hex 32`".to_owned()
 }
 
 /// Follows the log on a thread of its own: nothing that clients or operators do holds it up.
 fn follow(log: &LogConfig, config: &Config, io: Arc<RedisIo>, clock: Clock) -> Result<Followed, String> {
-    let server = Arc::new(RedisLog::new(log, io).map_err(told)?);
+    let texts = Texts::new(RECORD, keys(&log.encrypt)?).map_err(same_id)?;
+    let server = Arc::new(RedisLog::new(log, texts, io).map_err(told)?);
     let names: Vec<String> = config.stores.iter().map(|store| store.name.clone()).collect();
     let terms = Terms {
         node: node_name(),

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use larder::config::read::ReadContext;
 use larder::config::{Config, RedisLog as LogConfig};
-use larder::purge::shared::redis::RedisLog;
+use larder::purge::shared::redis::{RECORD, RedisLog};
 use larder::purge::shared::{
     Appended, Away, Cursor, Heard, Lease, Line, Remembered, Server, Standing, Taken,
 };
 use larder::purge::{Compared, Once};
 use larder::store::redis::RedisIo;
+use larder::stored::seal::{SealKey, Texts};
 use support::redis::{Cluster, Redis, Sentinels};
 use support::wait;
 
@@ -33,7 +34,13 @@ fn config(redis: &str, more: &str) -> LogConfig {
 }
 
 fn log(redis: &str, more: &str) -> RedisLog {
-    RedisLog::new(&config(redis, more), RedisIo::start().unwrap()).unwrap()
+    encrypted(redis, more, &[])
+}
+
+fn encrypted(redis: &str, more: &str, secrets: &[&str]) -> RedisLog {
+    let keys = secrets.iter().map(|secret| SealKey::new(secret.repeat(32).as_bytes()).unwrap()).collect();
+    let texts = Texts::new(RECORD, keys).unwrap();
+    RedisLog::new(&config(redis, more), texts, RedisIo::start().unwrap()).unwrap()
 }
 
 fn at(redis: &Redis) -> String {
@@ -269,6 +276,48 @@ async fn an_event_its_purges_and_its_counter_go_in_one_step() {
     let Taken::Before(known) = log.append_once(&[], &event("e2", "", "")).await.unwrap() else { panic!() };
     assert_eq!((known.id.as_str(), known.standing.seq), ("", 4));
     assert_eq!(redis.cli(&["HGETALL", "larder:1:{purge}:counters"]), "shop:acme\n8");
+}
+
+#[tokio::test]
+async fn b9_with_a_key_nothing_is_in_clear_and_what_no_key_fits_says_nothing() {
+    let redis = Redis::start();
+    let place = at(&redis);
+    let (first, both, second) =
+        (encrypted(&place, "", &["a"]), encrypted(&place, "", &["b", "a"]), encrypted(&place, "", &["b"]));
+    let begun = first.start("n1", None, 0, LEASE).await.unwrap();
+    let purge = vec![("r1".to_owned(), b"of alice@example.org".to_vec())];
+    let once = Once { said: "told of alice".into(), ..event("e1", "", "1") };
+    placed(first.append_once(&purge, &once).await.unwrap());
+    assert_eq!(both.append("r2", b"of bob@example.org").await.unwrap().first, 2);
+    let shows = |word| {
+        let find = "local all = '' for _, k in ipairs(redis.call('KEYS', '*')) do all = all .. redis.call('DUMP', k) end \
+                    return tostring(all:find(ARGV[1], 1, true) ~= nil)";
+        redis.cli(&["EVAL", find, "0", word]) == "true"
+    };
+    assert!(["alice", "bob", "told", "example.org"].iter().all(|word| !shows(word)));
+    // By rotation each reads what it has a key for; the rest says nothing, which the fence takes for everything.
+    let said = async |log: &RedisLog| {
+        log.start("n1", None, 0, LEASE).await.unwrap();
+        let read = lines(read(log, &begun.standing, 0, "").await);
+        read.iter().map(|line| String::from_utf8(line.purge.clone()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&both).await, ["of alice@example.org", "of bob@example.org"]);
+    assert_eq!(said(&first).await, ["of alice@example.org", ""]);
+    assert_eq!(said(&second).await, ["", "of bob@example.org"]);
+    for (log, told) in [(&both, "told of alice"), (&second, "")] {
+        let Taken::Before(known) = log.append_once(&purge, &once).await.unwrap() else {
+            panic!("taken twice")
+        };
+        assert_eq!((known.id.as_str(), known.said.as_str()), ("r1", told));
+    }
+    // Nor does what was never encrypted, or belongs to another record.
+    let plain = log(&place, "");
+    assert_eq!(plain.append("r3", b"of nobody").await.unwrap().first, 3);
+    assert!(shows("nobody"), "what is in clear is found");
+    let moved = "local r = redis.call('XRANGE', KEYS[1], '1-0', '1-0')[1][2] redis.call('XADD', KEYS[1], '4-0', 'id', 'r4', 'time', \
+                 r[4], 'purge', r[6]) redis.call('HSET', KEYS[2], 'seq', '4')";
+    redis.cli(&["EVAL", moved, "2", "larder:1:{purge}:records", "larder:1:{purge}:state"]);
+    assert_eq!(said(&both).await, ["of alice@example.org", "of bob@example.org", "", ""]);
 }
 
 #[tokio::test]

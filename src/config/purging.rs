@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Redis;
+use super::{Redis, Secret};
 
 /// A purge that is repeated (C10).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,4 +63,6 @@ pub struct RedisLog {
     pub replicas: Option<u32>,
     /// How many records are kept for nodes that begin.
     pub keep: u64,
+    /// The keys of encryption; the first encrypts, all decrypt. Empty: records are not encrypted.
+    pub encrypt: Vec<Secret>,
 }

@@ -41,11 +41,82 @@ impl SealKey {
         self.id
     }
 
-    /// The key of one entry (RFC 5869).
-    fn derive(&self, salt: &[u8; SALT]) -> Result<LessSafeKey, NotSealed> {
+    /// The key of one thing of a kind (RFC 5869).
+    fn derive(&self, kind: &[u8], salt: &[u8; SALT]) -> Result<LessSafeKey, NotSealed> {
         let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&self.secret);
-        let derived = derived.expand(&[b"larder entry 1"], &AES_256_GCM).map_err(|_| NotSealed)?;
+        let info = [kind];
+        let derived = derived.expand(&info, &AES_256_GCM).map_err(|_| NotSealed)?;
         Ok(LessSafeKey::new(UnboundKey::from(derived)))
+    }
+
+    /// Encrypts in place, and gives the tag.
+    fn encrypt(
+        &self,
+        kind: &[u8],
+        entropy: &[u8; ENTROPY],
+        bound: &[u8],
+        plain: &mut [u8],
+    ) -> Result<impl AsRef<[u8]> + use<>, NotSealed> {
+        let (salt, nonce) = split(entropy).ok_or(NotSealed)?;
+        let derived = self.derive(kind, salt)?;
+        derived.seal_in_place_separate_tag(nonce, Aad::from(bound), plain).map_err(|_| NotSealed)
+    }
+
+    /// What was encrypted, with its entropy before it and its tag behind it; `None`: not with this key, or not for this.
+    fn decrypt(&self, kind: &[u8], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (entropy, sealed) = sealed.split_first_chunk::<ENTROPY>()?;
+        let (salt, nonce) = split(entropy)?;
+        let mut data = sealed.to_vec();
+        let length =
+            self.derive(kind, salt).ok()?.open_in_place(nonce, Aad::from(bound), &mut data).ok()?.len();
+        data.truncate(length);
+        Some(data)
+    }
+}
+
+/// The secrets that short texts in Redis are encrypted with, which are no entries: `id, salt, nonce, ciphertext, tag`. Without a
+/// secret they stay as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    kind: &'static [u8],
+    keys: Vec<SealKey>,
+}
+
+impl Texts {
+    /// Texts of a kind. Of the keys the first encrypts, and each decrypts.
+    ///
+    /// # Errors
+    /// Where two keys have the same id.
+    pub fn new(kind: &'static [u8], keys: Vec<SealKey>) -> Result<Self, SameId> {
+        Ok(Self { kind, keys: of_several_ids(keys)? })
+    }
+
+    /// A text as it goes out, for this place alone; `None`: the system gives no randomness.
+    pub fn close(&self, text: &[u8], place: &str) -> Option<Vec<u8>> {
+        let Some(with) = self.keys.first() else { return Some(text.to_vec()) };
+        let mut entropy = [0; ENTROPY];
+        getrandom::fill(&mut entropy).ok()?;
+        let mut sealed = text.to_vec();
+        let tag = with.encrypt(self.kind, &entropy, place.as_bytes(), &mut sealed).ok()?;
+        Some([&with.id.to_be_bytes(), entropy.as_slice(), &sealed, tag.as_ref()].concat())
+    }
+
+    /// A text that came in; `None`: nobody who has one of the keys put it there.
+    pub fn open(&self, bytes: &[u8], place: &str) -> Option<Vec<u8>> {
+        if self.keys.is_empty() {
+            return Some(bytes.to_vec());
+        }
+        let (id, sealed) = bytes.split_first_chunk()?;
+        let with = self.keys.iter().find(|key| key.id == u16::from_be_bytes(*id))?;
+        with.decrypt(self.kind, place.as_bytes(), sealed)
+    }
+}
+
+fn of_several_ids(keys: Vec<SealKey>) -> Result<Vec<SealKey>, SameId> {
+    let same = |at: usize, key: &SealKey| keys.iter().take(at).any(|other| other.id == key.id);
+    match keys.iter().enumerate().find(|(at, key)| same(*at, key)) {
+        Some((_, key)) => Err(SameId(key.id)),
+        None => Ok(keys),
     }
 }
 
@@ -94,6 +165,9 @@ pub struct Seal {
 #[derive(Debug)]
 pub(super) struct NotSealed;
 
+/// What an entry's key is derived for.
+const ENTRY: &[u8] = b"larder entry 1";
+
 const SALT: usize = 16;
 const TAG: usize = 16;
 /// What encryption adds before a payload: salt and nonce, both random.
@@ -106,11 +180,7 @@ impl Seal {
     /// # Errors
     /// Where two keys have the same id.
     pub fn new(max_raw: usize, compress: Option<Compress>, keys: Vec<SealKey>) -> Result<Self, SameId> {
-        let same = |at: usize, key: &SealKey| keys.iter().take(at).any(|other| other.id == key.id);
-        if let Some((_, key)) = keys.iter().enumerate().find(|(at, key)| same(*at, key)) {
-            return Err(SameId(key.id));
-        }
-        Ok(Self { max_raw: max_raw.min(1 << 31), compress, keys })
+        Ok(Self { max_raw: max_raw.min(1 << 31), compress, keys: of_several_ids(keys)? })
     }
 
     /// The largest payload, in bytes, before compression and after decompression.
@@ -144,13 +214,11 @@ impl Seal {
         match with {
             None => entry.extend_from_slice(data),
             Some(with) => {
-                let (salt, nonce) = split(entropy).ok_or(NotSealed)?;
                 entry.extend_from_slice(entropy);
                 entry.extend_from_slice(data);
                 let plain = entry.get_mut(FRAME + ENTROPY..).ok_or(NotSealed)?;
-                let bound = Aad::from(bound(frame, key));
-                let tag = with.derive(salt)?.seal_in_place_separate_tag(nonce, bound, plain);
-                entry.extend_from_slice(tag.map_err(|_| NotSealed)?.as_ref());
+                let tag = with.encrypt(ENTRY, entropy, &bound(frame, key), plain)?;
+                entry.extend_from_slice(tag.as_ref());
             }
         }
         finish(frame, &mut entry);
@@ -198,14 +266,7 @@ impl Seal {
         key: &CacheKey,
     ) -> Result<Vec<u8>, Undecodable> {
         let with = self.keys.iter().find(|key| key.id == id).ok_or(Undecodable::UnknownKey(id))?;
-        let (entropy, sealed) = payload.split_first_chunk::<ENTROPY>().ok_or(Undecodable::Length)?;
-        let (salt, nonce) = split(entropy).ok_or(Undecodable::Length)?;
-        let derived = with.derive(salt).map_err(|NotSealed| Undecodable::NotAuthentic)?;
-        let mut data = sealed.to_vec();
-        let opened = derived.open_in_place(nonce, Aad::from(bound(frame, key)), &mut data);
-        let length = opened.map_err(|_| Undecodable::NotAuthentic)?.len();
-        data.truncate(length);
-        Ok(data)
+        with.decrypt(ENTRY, &bound(frame, key), payload).ok_or(Undecodable::NotAuthentic)
     }
 }
 

@@ -5,6 +5,7 @@ use larder::purge::shared::redis::RedisLog;
 use larder::purge::shared::{Cursor, Heard, Server, Taken};
 use larder::purge::{Compared, Once};
 use larder::store::redis::{Links, Script};
+use larder::stored::seal::Texts;
 
 use super::support::redis::{Certificates, Cluster, Sentinels};
 use super::support::wait;
@@ -36,8 +37,8 @@ async fn tls_speaks_only_with_a_server_whose_certificate_is_trusted() {
 
 /// Runs every script of the purge log, on each of its ways.
 async fn the_log_at_work(redis: &Redis, place: &config::Redis) {
-    let config = config::RedisLog { redis: place.clone(), replicas: None, keep: 1 };
-    let log = RedisLog::new(&config, RedisIo::start().unwrap()).unwrap();
+    let config = config::RedisLog { redis: place.clone(), replicas: None, keep: 1, encrypt: Vec::new() };
+    let log = RedisLog::new(&config, Texts::default(), RedisIo::start().unwrap()).unwrap();
     let (lease, none) = (Duration::from_secs(20), Cursor::default());
     let started = log.start("node", None, 0, lease).await.unwrap();
     for n in 1..=3 {
@@ -215,8 +216,8 @@ async fn in_a_cluster_every_node_is_spoken_to_with_tls() {
         owners.insert(cluster.owner(&at));
     }
     assert_eq!(owners.len(), 3, "all nodes had a part");
-    let config = config::RedisLog { redis: right, replicas: None, keep: 1 };
-    let log = RedisLog::new(&config, RedisIo::start().unwrap()).unwrap();
+    let config = config::RedisLog { redis: right, replicas: None, keep: 1, encrypt: Vec::new() };
+    let log = RedisLog::new(&config, Texts::default(), RedisIo::start().unwrap()).unwrap();
     log.start("node", None, 0, Duration::from_secs(20)).await.unwrap();
     assert_eq!(log.append("id", b"purge").await.unwrap().first, 1);
     let wrong = super::store(&place_in(&words("other.pem"), &folder));

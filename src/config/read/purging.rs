@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{Purging, RedisLog};
 use super::Cx;
 use super::purging_words::*;
-use super::redis::{Words, connection, written_out};
+use super::redis::{Words, connection, keys, written_out};
 use super::section::Slot;
 use super::short_words::ScalarOr;
 use super::words::RawConfig;
@@ -57,5 +57,6 @@ fn read_log(raw: &RawLog, cx: &mut Cx<'_>) -> Option<RedisLog> {
         retries: Some(0),
     };
     let replicas = raw.replicas.get().map(|replicas| u32::try_from(replicas.0).unwrap_or(u32::MAX));
-    Some(RedisLog { redis: connection(&words, cx)?, replicas, keep: raw.keep.get()?.0 })
+    let (redis, encrypt) = (connection(&words, cx), keys(&raw.encrypt, cx));
+    Some(RedisLog { redis: redis?, replicas, keep: raw.keep.get()?.0, encrypt: encrypt? })
 }

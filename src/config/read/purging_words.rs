@@ -41,6 +41,8 @@ section! {
     /// How many replicas have to confirm what is written. With fewer than there are, a former primary that keeps some of them
     /// may be believed for as long as it is cut off; with all of them, nothing stored is served while one is away.
     replicas: Whole<0, 10> = optional "all that the server ever had";
+    /// How records are encrypted: they name users, tags and URLs. Then a record that no key fits purges everything.
+    encrypt: RawEncrypt = optional "not at all";
 }
 
 section! {

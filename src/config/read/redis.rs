@@ -199,7 +199,8 @@ fn max_object(slot: &Slot<Size>, cx: &mut Cx<'_>) -> Option<u64> {
     Some(at.0)
 }
 
-fn keys(slot: &Slot<RawEncrypt>, cx: &mut Cx<'_>) -> Option<Vec<Secret>> {
+/// Keys of encryption.
+pub(super) fn keys(slot: &Slot<RawEncrypt>, cx: &mut Cx<'_>) -> Option<Vec<Secret>> {
     let raw = match slot {
         Slot::Absent => return Some(Vec::new()),
         Slot::Bad => return None,

@@ -202,9 +202,9 @@ section! {
 }
 
 section! {
-    /// How responses are encrypted.
+    /// How responses, or records of the log of purges, are encrypted.
     RawEncrypt "stores.NAME.redis.encrypt";
     /// Keys of 32 bytes or more. The first encrypts, all decrypt: a new one is put first, and the old one goes when what it
-    /// encrypted has expired.
+    /// encrypted has expired, or is not kept any more.
     keys: List<SecretRef> = required;
 }

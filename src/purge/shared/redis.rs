@@ -21,6 +21,7 @@ use crate::config;
 use crate::purge::{Compared, Incarnation, Once, random_id};
 use crate::store::SharedError;
 use crate::store::redis::{Link, Links, Names, RedisIo, Script, Value};
+use crate::stored::seal::Texts;
 
 /// The most records, and the most bytes of them, that are read at once.
 const LINES: usize = 64;
@@ -45,12 +46,17 @@ scripts! {
     LEAVE = "scripts/leave.lua";
 }
 
+/// What the keys are derived for that encrypt what is said of purges.
+pub const RECORD: &[u8] = b"larder purge 1";
+
 /// A log in Redis.
 pub struct RedisLog {
     links: Links,
     /// What the names of its keys begin with; they lie in one slot.
     begin: String,
     keys: [String; 2],
+    /// How what is said of purges is encrypted.
+    texts: Texts,
     timeout: Duration,
     /// How many replicas have to confirm, where that is configured; and else as many as the server ever had.
     replicas: Option<u32>,
@@ -84,12 +90,13 @@ impl RedisLog {
     ///
     /// # Errors
     /// Where the certificates of the configuration cannot be used.
-    pub fn new(config: &config::RedisLog, io: Arc<RedisIo>) -> Result<Self, SharedError> {
+    pub fn new(config: &config::RedisLog, texts: Texts, io: Arc<RedisIo>) -> Result<Self, SharedError> {
         let begin = Names::new(&config.redis.prefix).log();
         Ok(Self {
             links: Links::new(&config.redis, io)?,
             keys: [format!("{begin}state"), format!("{begin}records")],
             begin,
+            texts,
             timeout: config.redis.timeout,
             replicas: config.replicas,
             keep: config.keep,
@@ -134,6 +141,19 @@ impl RedisLog {
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
         let number = |at| reply.at(at).and_then(Value::whole);
         Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
+    }
+
+    /// What is said of a purge, as it goes to Redis.
+    fn sealed(&self, text: &[u8], place: &str) -> Result<Bytes, Away> {
+        let none = || Away("the system gives no randomness".to_owned());
+        self.texts.close(text, place).map(Bytes::from).ok_or_else(none)
+    }
+
+    fn line(&self, value: &Value) -> Result<Line, SharedError> {
+        let id = value.at(1)?.text()?.to_owned();
+        // Nothing, where no key fits: that is understood as everything.
+        let purge = self.texts.open(value.at(3)?.bytes()?, &id).unwrap_or_default();
+        Ok(Line { seq: value.at(0)?.whole()?, id, time: value.at(2)?.whole()?, purge })
     }
 
     /// Runs the script that gives purges their places, and hears of replicas that they know of it.
@@ -188,15 +208,6 @@ fn candidate() -> Bytes {
     random_id().into()
 }
 
-fn line(value: &Value) -> Result<Line, SharedError> {
-    Ok(Line {
-        seq: value.at(0)?.whole()?,
-        id: value.at(1)?.text()?.to_owned(),
-        time: value.at(2)?.whole()?,
-        purge: value.at(3)?.bytes()?.to_vec(),
-    })
-}
-
 fn lease(value: &Value) -> Result<Lease, SharedError> {
     let (node, cursor, until) = (value.at(0)?.text()?, value.at(1)?.whole()?, value.at(2)?.whole()?);
     Ok(Lease { node: node.to_owned(), cursor, until })
@@ -246,7 +257,8 @@ impl Server for RedisLog {
             let (standing, reply) = self.run(&link, &READ, &self.keys, &args).await?;
             match reply.at(7)?.text()? {
                 "lines" => {
-                    let lines: Result<_, _> = reply.at(8)?.list()?.iter().map(line).collect();
+                    let lines: Result<_, _> =
+                        reply.at(8)?.list()?.iter().map(|value| self.line(value)).collect();
                     let confirmed = self.is_confirmed(&link, &reply).await?;
                     Ok(Heard::Lines { standing, lines: lines?, confirmed })
                 }
@@ -275,7 +287,7 @@ impl Server for RedisLog {
 
     fn append<'a>(&'a self, id: &'a str, purge: &'a [u8]) -> Later<'a, Result<Appended, Away>> {
         Box::pin(async move {
-            let args = vec![candidate(), number(self.keep), text(id), Bytes::copy_from_slice(purge)];
+            let args = vec![candidate(), number(self.keep), text(id), self.sealed(purge, id)?];
             let (standing, reply) = self.give_places(&self.keys, args).await?;
             Ok(Appended { standing, first: reply.at(8)?.whole()? })
         })
@@ -296,19 +308,25 @@ impl Server for RedisLog {
                 candidate(),
                 number(self.keep),
                 text(&once.body),
-                text(&once.said),
+                BASE64.encode(self.sealed(once.said.as_bytes(), &once.name)?).into(),
                 number(once.remembered.as_millis()),
                 counted(|one| &one.name),
                 counted(|one| &one.was),
                 counted(|one| &one.becomes),
             ];
-            args.extend(purges.iter().flat_map(|(id, purge)| [text(id), Bytes::copy_from_slice(purge)]));
+            for (id, purge) in purges {
+                args.extend([text(id), self.sealed(purge, id)?]);
+            }
             let (standing, reply) = self.give_places(&keys.collect::<Vec<_>>(), args).await?;
             let word = |at| Ok::<_, SharedError>(reply.at(at)?.text()?.to_owned());
             match reply.at(7)?.text()? {
                 "placed" => Ok(Taken::Placed(Appended { standing, first: reply.at(8)?.whole()? })),
                 "before" => {
-                    Ok(Taken::Before(Remembered { standing, id: word(8)?, body: word(9)?, said: word(10)? }))
+                    // One that nobody with a key wrote tells nothing; that it took effect stands.
+                    let said = BASE64.decode(reply.at(10)?.text()?).ok();
+                    let said = said.and_then(|said| self.texts.open(&said, &once.name)).unwrap_or_default();
+                    let said = String::from_utf8(said).unwrap_or_default();
+                    Ok(Taken::Before(Remembered { standing, id: word(8)?, body: word(9)?, said }))
                 }
                 _ => Ok(Taken::Counted(word(8)?)),
             }

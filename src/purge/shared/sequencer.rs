@@ -171,7 +171,7 @@ impl<S: Server> Sequencer<S> {
             Wait::Logged => {
                 // Nobody is waited for, but the dead are forgotten now and then.
                 if let Ok(seen) = self.look(Duration::ZERO, DEAD / 4).await {
-                    self.forget_the_dead(&seen).await;
+                    self.forget_the_dead(seen.as_ref()).await;
                 }
                 None
             }
@@ -200,7 +200,7 @@ impl<S: Server> Sequencer<S> {
             // One from before the record had its place shows no node that began in between.
             let seen = self.look(begun, Duration::from_millis(1)).await?;
             if let Some(nodes) = seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))? {
-                self.forget_the_dead(&seen).await;
+                self.forget_the_dead(seen.as_ref()).await;
                 return Ok(nodes);
             }
             drop(seen);
@@ -222,12 +222,11 @@ impl<S: Server> Sequencer<S> {
 
     /// Removes leases that have been the same for so long that their nodes will not come back. Not the server does this: its
     /// clock may be set, and a node without a lease is not waited for.
-    async fn forget_the_dead(&self, seen: &Option<Seen>) {
-        for Seen { at, leases, .. } in seen {
-            for dead in leases.iter().filter(|one| *at >= one.since.saturating_add(DEAD)) {
-                // What is not removed now will be.
-                let _ = self.server.forget(&dead.lease).await;
-            }
+    async fn forget_the_dead(&self, seen: Option<&Seen>) {
+        let Some(Seen { at, leases, .. }) = seen else { return };
+        for dead in leases.iter().filter(|one| *at >= one.since.saturating_add(DEAD)) {
+            // What is not removed now will be.
+            let _ = self.server.forget(&dead.lease).await;
         }
     }
 
