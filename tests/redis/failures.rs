@@ -53,6 +53,22 @@ async fn a_server_that_stands_still_costs_a_deadline_then_nothing_and_is_used_ag
 }
 
 #[tokio::test]
+async fn who_only_looks_sees_that_a_server_is_back() {
+    let mut redis = server();
+    let store = hasty(&redis);
+    let at = name(&store, "/a");
+    wait::until_async("a first answer", async || store.get(&at, 100).await.ok()).await;
+    redis.kill();
+    wait::until_async("the breaker opens", async || {
+        (kind(store.get(&at, 100)).await == SharedErrorKind::Open).then_some(())
+    })
+    .await;
+    assert_eq!(store.health().breaker, "open");
+    redis.restart();
+    wait::until("the breaker is closed", || store.health().breaker == "closed").await;
+}
+
+#[tokio::test]
 async fn a_server_that_was_killed_and_comes_back_empty_is_used_again_by_itself() {
     let mut redis = server();
     let store = hasty(&redis);
