@@ -86,7 +86,7 @@ impl<S: Server> Follower<S> {
         // In this order: nobody waits for a node that has no lease.
         self.fence.withdraw();
         if let Err(Away(why)) = self.server.leave(&self.node).await {
-            tracing::info!(%why, "the log of purges was not told that this node goes: it waits for it once");
+            tracing::info!(%why, "the log of purges was not told that this node goes: purges wait once for its lease to end");
         }
     }
 
