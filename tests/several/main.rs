@@ -16,6 +16,7 @@ mod faults;
 mod fill;
 mod nodes;
 mod report;
+mod rows;
 mod servers;
 #[path = "../history/shop.rs"]
 #[allow(dead_code)] // the histories of one node use the rest of it
