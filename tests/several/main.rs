@@ -12,6 +12,7 @@ mod between;
 mod check;
 mod entries;
 mod events;
+mod examples;
 mod faults;
 mod fill;
 mod nodes;
