@@ -15,6 +15,7 @@ mod events;
 mod examples;
 mod faults;
 mod fill;
+mod full;
 mod nodes;
 mod report;
 mod rows;
