@@ -46,7 +46,7 @@ fn yaml() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_entries_may_stop_the_log_is_said_before_they_do_and_no_more_once_something_makes_room() {
-    let redis = server("6mb", "noeviction");
+    let redis = server("8mb", "noeviction");
     let origin = Origin::constant(|| Reply::ok("x".repeat(LENGTH)));
     let place = place(&redis.url());
     let mut larder = start(&yaml(), &origin, &place, &place).await;
@@ -61,9 +61,13 @@ async fn that_entries_may_stop_the_log_is_said_before_they_do_and_no_more_once_s
         (&told["purge_log"]["may_fill"], &told["purge_log"]["may_evict"]),
         (&true.into(), &false.into())
     );
-    // Full: pages come, and nothing stored is served.
-    let mut page = 0;
-    wait::until_async("it is full", async || {
+    for page in 1..=20 {
+        read(&larder, page).await;
+    }
+    // Full, and clearly so: buffers of clients come and go. Pages come, and nothing stored is served.
+    redis.cli(&["CONFIG", "SET", "maxmemory", "2mb"]);
+    let mut page = 20;
+    wait::until_async("nothing stored is served", async || {
         page += 1;
         read(&larder, page).await.cache_status().contains("log-away").then_some(())
     })
@@ -75,7 +79,7 @@ async fn that_entries_may_stop_the_log_is_said_before_they_do_and_no_more_once_s
     let late = start(&yaml(), &origin, &place, &place).await;
     says(&late, SAYS).await;
     // What the operator is told to do is enough, and nothing has to be started anew.
-    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "6mb", "maxmemory-policy", "volatile-lru"]);
     for node in [&mut larder, &mut { late }] {
         node.log("makes room for it again").await;
         says(node, "").await;
