@@ -184,12 +184,24 @@ async fn c8_what_leaves_a_small_memory_is_still_in_redis() {
     });
     let yaml = YAML
         .replace("memory: 64MiB", "memory: { entries: 200 }, memory_ttl: 60s")
-        .replace("{level}", "{ url: {level}, ttl: 3600s }");
+        .replace("{level}", "{ url: {level}, ttl: 3600s }")
+        .replace("usual: { ttl: 1h }", "usual: { ttl: 1d }");
     let nodes = Cluster::start(&yaml, &origin, &redis).await;
     for page in 0..300 {
         hits(&nodes.url(0, &format!("/pages/{page}")), "t0").await;
     }
     let asked = origin.total();
+    let call = Client::new().get(nodes.larders[0].admin_url("/stat"));
+    let told = call.header("authorization", format!("Bearer {}", crate::shop::TOKEN)).send().await.json();
+    let memory = &told["stores"][0];
+    assert!(memory["capacity"] == 200 && memory["entries"].as_u64().unwrap() <= 200, "{told}");
+    let kept = redis.cli(&["--scan", "--pattern", "larder:1:t0:pages:*"]);
+    let kept: Vec<&str> = kept.lines().filter(|key| !key.ends_with(":fill")).collect();
+    assert!(kept.len() >= 300, "{}", kept.len());
+    for key in kept.iter().step_by(50) {
+        let left: u64 = redis.cli(&["TTL", key]).parse().unwrap();
+        assert!((3_500..=3_600).contains(&left), "{left} s");
+    }
     for page in 0..300 {
         let path = format!("/pages/{page}");
         assert_eq!(read(&nodes.url(0, &path)).await, ("HIT".into(), path));
