@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, Level};
 use crate::clock::Clock;
-use crate::config::{Config, RedisLog as LogConfig, Secret, SharedLevel, Store};
-use crate::purge::shared::redis::{RECORD, RedisLog};
+use crate::config::{Config, RedisLog as LogConfig, Secret, SharedLevel, Store, Tier, Ttl, WhenThen};
+use crate::purge::shared::redis::{Beside, RECORD, RedisLog};
 use crate::purge::shared::{Followed, Terms, Times, open};
 use crate::purge::{Limits, random_id};
 use crate::store::redis::{RedisIo, RedisStore};
@@ -61,10 +61,26 @@ fn same_id(_: SameId) -> String {
     "two keys of `encrypt` have the same short name: make another with `openssl rand -hex 32`".to_owned()
 }
 
+/// What the stores have in the server of the log, as far as the file can tell.
+fn beside(log: &LogConfig, config: &Config) -> Beside {
+    let until_purged = |tier: &Tier| {
+        let mut exceptions = tier.when.iter().map(|when| when.then);
+        tier.ttl == Ttl::UntilPurged || exceptions.any(|then| then == WhenThen::Ttl(Ttl::UntilPurged))
+    };
+    let of = |(n, store): (usize, &Arc<Store>)| {
+        let level = store.redis.as_ref().filter(|level| level.redis.is_same_server(&log.redis))?;
+        let mut tiers = config.routes.iter().filter_map(|route| Some(&route.caching.as_ref()?.tier));
+        let lasting = level.ttl.is_none() && tiers.any(|tier| tier.store == n && until_purged(tier));
+        Some(if lasting { Beside::Lasting } else { Beside::Expiring })
+    };
+    config.stores.iter().enumerate().filter_map(of).max().unwrap_or_default()
+}
+
 /// Follows the log on a thread of its own: nothing that clients or operators do holds it up.
 fn follow(log: &LogConfig, config: &Config, io: Arc<RedisIo>, clock: Clock) -> Result<Followed, String> {
     let texts = Texts::new(RECORD, keys(&log.encrypt)?).map_err(same_id)?;
-    let server = Arc::new(RedisLog::new(log, texts, io).map_err(told)?);
+    let server = RedisLog::new(log, texts, io).map_err(told)?.beside(beside(log, config));
+    let server = Arc::new(server);
     let names: Vec<String> = config.stores.iter().map(|store| store.name.clone()).collect();
     let terms = Terms {
         node: node_name(),

@@ -475,7 +475,7 @@ fn level(text: &str) -> std::sync::Arc<larder::config::SharedLevel> {
 }
 
 #[test]
-fn the_short_form_of_redis_has_the_documented_defaults() {
+fn c2_the_short_form_of_redis_has_the_documented_defaults() {
     let level = level("{ redis: \"redis://Cache.internal/3\" }");
     let redis = &level.redis;
     let server = RedisServer { host: "cache.internal".into(), port: 6379 };

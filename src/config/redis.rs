@@ -72,7 +72,12 @@ impl fmt::Display for RedisServer {
 impl Redis {
     /// Whether the two name the same keys of the same server, as far as the file can tell.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let same_servers = match (&self.servers, &other.servers) {
+        self.is_same_server(other) && self.database == other.database && self.prefix == other.prefix
+    }
+
+    /// Whether the two share the memory of a server, as far as the file can tell.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        match (&self.servers, &other.servers) {
             (Servers::One(a), Servers::One(b)) => a == b,
             (
                 Servers::Sentinel { nodes: a, service, .. },
@@ -80,8 +85,7 @@ impl Redis {
             ) => service == other && a.iter().any(|node| b.contains(node)),
             (Servers::Cluster(a), Servers::Cluster(b)) => a.iter().any(|node| b.contains(node)),
             _ => false,
-        };
-        same_servers && self.database == other.database && self.prefix == other.prefix
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cache::Cache;
 use crate::config::{Capacity, Config, Store, Wait};
-use crate::purge::shared::{Lease, Progress};
+use crate::purge::shared::{Lease, Progress, WhenFull};
 
 /// For so long the log is asked for its nodes.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -72,10 +72,17 @@ fn log_is_amiss(cache: &Cache, progress: &Progress) -> impl Iterator<Item = &'st
     };
     let proof = (!cache.is_current())
         .then_some("this node cannot prove that it knows every purge: nothing stored is served, but where `on_partition: serve`");
-    let evicts = progress
-        .may_evict
-        .then_some("the Redis of the purge log may evict it: its `maxmemory-policy` begins with `allkeys-`");
-    [followed, proof, evicts].into_iter().flatten()
+    let full = match progress.when_full {
+        WhenFull::GoesOn => None,
+        WhenFull::Evicted => {
+            Some("the Redis of the purge log may evict it: its `maxmemory-policy` begins with `allkeys-`")
+        }
+        WhenFull::Refused => Some(
+            "what else lies in the Redis of the purge log may fill its memory, and nothing stored is served then: give the log a \
+             Redis of its own, or set `maxmemory-policy` to `volatile-lru`, where all that is stored there expires",
+        ),
+    };
+    [followed, proof, full].into_iter().flatten()
 }
 
 fn stores(cache: &Cache, config: &Config) -> Vec<Value> {
@@ -126,7 +133,8 @@ fn log(cache: &Cache, config: &Config, nodes: Option<Value>) -> Value {
         "lag": progress.last.saturating_sub(progress.applied),
         "proven": cache.is_current(),
         "pending": cache.fence().provisional(),
-        "may_evict": progress.may_evict,
+        "may_evict": progress.when_full == WhenFull::Evicted,
+        "may_fill": progress.when_full == WhenFull::Refused,
         "bound": config.purging.bound.as_secs_f64(),
         "nodes": nodes,
         "wait": if config.purging.wait == Wait::All { "all" } else { "logged" },

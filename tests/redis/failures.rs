@@ -167,6 +167,25 @@ async fn what_was_done_and_not_answered_is_asked_again_with_the_same_outcome() {
 }
 
 #[tokio::test]
+async fn c2_five_failures_open_the_breaker_and_an_operation_is_tried_three_times_more_unless_the_file_says_otherwise()
+ {
+    let nowhere = store(&place(&format!("url: \"redis://127.0.0.1:{}\"", support::redis::free_port())));
+    let at = name(&nowhere, "/a");
+    for n in 0..5 {
+        assert_eq!((nowhere.health().breaker, nowhere.health().failures), ("closed", n));
+        assert_ne!(kind(nowhere.get(&at, 100)).await, SharedErrorKind::Open);
+    }
+    assert_eq!((nowhere.health().breaker, nowhere.health().failures), ("open", 5));
+    assert_eq!(kind(nowhere.get(&at, 100)).await, SharedErrorKind::Open);
+    let redis = server();
+    for (lost, comes) in [(3, true), (4, false)] {
+        let port = losing(&redis, "GETRANGE", lost);
+        let store = node(&format!("url: \"redis://127.0.0.1:{port}\", {USER}, connections: 1"));
+        assert_eq!((store.get(&at, 100).await.is_ok(), store.health().retries), (comes, 3), "{lost} lost");
+    }
+}
+
+#[tokio::test]
 async fn a_full_server_refuses_writes_and_is_read_all_the_same() {
     let redis = Redis::with().file(&users()).option("maxmemory-policy", "noeviction").start();
     let store = plain(&redis);

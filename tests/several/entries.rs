@@ -4,35 +4,62 @@ use std::time::Duration;
 
 use crate::nodes::{Cluster, HOST, YAML, hits, purge};
 use crate::support::redis::Redis;
-use crate::support::{Client, Origin, Reply, wait};
+use crate::support::{Answer, Client, Origin, Reply, wait};
 
-async fn read(url: &str) -> (String, String) {
+async fn ask(url: &str) -> Answer {
     let answer = Client::new().get(url).header("host", HOST).header("x-tenant", "t0").send().await;
     assert_eq!(answer.status, 200);
+    answer
+}
+
+async fn read(url: &str) -> (String, String) {
+    let answer = ask(url).await;
     (answer.x_cache().to_owned(), answer.text().to_owned())
 }
 
+/// For how many seconds an answer is fresh yet, as it says.
+fn fresh(answer: &Answer) -> u64 {
+    let said = answer.cache_status();
+    let (_, rest) = said.split_once("ttl=").unwrap_or_else(|| panic!("{said}"));
+    rest.split(';').next().unwrap().trim().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn d1_what_one_node_stored_all_have_also_after_they_start_anew() {
+async fn d1_what_one_node_stored_all_have_for_five_minutes_also_after_they_start_anew() {
     let redis = Redis::start();
     let origin = Origin::constant(|| Reply::ok("a page"));
-    let mut nodes = Cluster::start(YAML, &origin, &redis).await;
+    let yaml = &YAML.replace("usual: { ttl: 1h }", "usual: { ttl: 5m }");
+    let mut nodes = Cluster::start(yaml, &origin, &redis).await;
     hits(&nodes.url(0, "/pages/1"), "t0").await;
     let asked = origin.count("/pages/1");
     for node in 1..nodes.count() {
         assert_eq!(read(&nodes.url(node, "/pages/1")).await, ("HIT".into(), "a page".into()));
     }
+    let mut left = 300;
     for node in 0..nodes.count() {
-        nodes.restart(node, YAML, &origin, &redis).await;
+        // However a node ends.
+        if node == 0 {
+            nodes.larders[0].process().signal("KILL");
+        }
+        nodes.restart(node, yaml, &origin, &redis).await;
     }
     for node in 0..nodes.count() {
         nodes.current(node).await;
-        assert_eq!(read(&nodes.url(node, "/pages/1")).await.0, "HIT");
+        let answer = ask(&nodes.url(node, "/pages/1")).await;
+        assert_eq!(answer.x_cache(), "HIT");
+        // The five minutes go on where they were.
+        assert!(fresh(&answer) <= left && fresh(&answer) + answer.age().unwrap() <= 300, "node {node}");
+        assert!(fresh(&answer) > 200, "node {node}: {}", answer.cache_status());
+        left = fresh(&answer);
     }
     assert_eq!(origin.count("/pages/1"), asked);
+    for key in redis.keys(0).iter().filter(|key| key.contains(":pages:") && !key.ends_with(":fill")) {
+        let told: u64 = redis.cli(&["TTL", key]).parse().unwrap();
+        assert!((200..=300).contains(&told), "{key}: {told} s");
+    }
     // A purge before the start of a node binds it too.
     assert_eq!(purge(&nodes.url(0, "/pages/1")).await.status, 200);
-    nodes.restart(1, YAML, &origin, &redis).await;
+    nodes.restart(1, yaml, &origin, &redis).await;
     nodes.current(1).await;
     assert_eq!(read(&nodes.url(1, "/pages/1")).await.0, "MISS");
 }
@@ -43,12 +70,12 @@ admin:
   listen: 127.0.0.1:{port}
   tokens: [{ name: ops, role: admin, secret: { env: LARDER_ADMIN_TOKEN } }]
 origins: { app: { url: '{origin}' } }
-purge: { bound: 500ms, log: { redis: { url: {log}, prefix: jewelry_shop_log } } }
+purge: { bound: 500ms, log: { redis: { url: {log}, prefix: jewelry_shop_log, username: larder, password: { env: HOOK } } } }
 stores:
-  default: { redis: { url: '{redis}/0', prefix: jewelry_shop, connections: 50, ttl: 5m } }
-  query: { redis: { url: '{redis}/1', prefix: jewelry_shop_query, connections: 50, ttl: 15m } }
-  template: { redis: { url: '{redis}/2', prefix: jewelry_shop_template, connections: 50, ttl: 10m } }
-  api: { redis: { url: '{redis}/3', prefix: jewelry_shop_api, connections: 50, ttl: 3m } }
+  default: { redis: { url: '{redis}/0', prefix: jewelry_shop, connections: 50, username: larder, password: { env: HOOK }, ttl: 5m } }
+  query: { redis: { url: '{redis}/1', prefix: jewelry_shop_query, connections: 50, username: larder, password: { env: HOOK }, ttl: 15m } }
+  template: { redis: { url: '{redis}/2', prefix: jewelry_shop_template, connections: 50, username: larder, password: { env: HOOK }, ttl: 10m } }
+  api: { redis: { url: '{redis}/3', prefix: jewelry_shop_api, connections: 50, username: larder, password: { env: HOOK }, ttl: 3m } }
 tiers:
   default: { ttl: 1d, store: default }
   query: { ttl: 1d, store: query }
@@ -76,6 +103,7 @@ async fn e1_four_stores_have_their_own_databases_prefixes_and_times_and_leave_se
     for name in sessions {
         assert_eq!(redis.cli(&["SET", name, "kept"]), "OK");
     }
+    shipped_user(&redis);
     let origin = Origin::constant(|| Reply::ok("a page"));
     let nodes = Cluster::start(&FOUR.replace("{redis}", &redis.url()), &origin, &redis).await;
     for (name, database, prefix, ttl) in STORES {
@@ -88,6 +116,20 @@ async fn e1_four_stores_have_their_own_databases_prefixes_and_times_and_leave_se
         let left: u64 = redis.cli(&["-n", &database, "TTL", entry]).parse().unwrap();
         assert!((ttl - 30..=ttl).contains(&left), "{name}: {left} s");
     }
+    // Fifty connections each, and no more however much is asked at once.
+    for (name, ..) in STORES {
+        let ask = |n: usize| {
+            let url = nodes.url(0, &format!("/{name}/at-once-{n}"));
+            tokio::spawn(async move { read(&url).await })
+        };
+        for one in (0..80).map(ask).collect::<Vec<_>>() {
+            one.await.unwrap();
+        }
+    }
+    let call = Client::new().get(nodes.larders[0].admin_url("/stat"));
+    let told = call.header("authorization", format!("Bearer {}", crate::shop::TOKEN)).send().await.json();
+    let stores = told["stores"].as_array().unwrap();
+    assert!(stores.len() == 4 && stores.iter().all(|store| store["redis"]["connections"] == 50), "{told}");
     let everything =
         Client::new().post(nodes.larders[2].admin_url("/purge")).json(r#"{ "everything": true }"#);
     let everything =
@@ -108,6 +150,29 @@ async fn e1_four_stores_have_their_own_databases_prefixes_and_times_and_leave_se
     for name in sessions {
         assert_eq!(redis.cli(&["GET", name]), "kept", "{name}");
     }
+    // Nothing else was tried either: Redis would have refused it, and remembers what it refused.
+    assert_eq!(redis.cli(&["ACL", "LOG"]), "");
+}
+
+/// The shipped user, who may touch what lies below the prefixes only.
+fn shipped_user(redis: &Redis) {
+    let shipped = std::fs::read_to_string("docker/redis-acl.conf").unwrap();
+    let line = shipped.lines().find(|line| line.starts_with("user larder ")).unwrap();
+    let password = format!(">{}", crate::shop::SECRET);
+    let mut args = vec!["ACL", "SETUSER", "larder", "on", &password];
+    for word in line.split(' ').skip(4) {
+        match word {
+            "~larder:1:*" => args.extend([
+                "~jewelry_shop:1:*",
+                "~jewelry_shop_query:1:*",
+                "~jewelry_shop_template:1:*",
+                "~jewelry_shop_api:1:*",
+                "~jewelry_shop_log:1:*",
+            ]),
+            word => args.push(word),
+        }
+    }
+    assert_eq!(redis.cli(&args), "OK");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,12 +184,24 @@ async fn c8_what_leaves_a_small_memory_is_still_in_redis() {
     });
     let yaml = YAML
         .replace("memory: 64MiB", "memory: { entries: 200 }, memory_ttl: 60s")
-        .replace("{level}", "{ url: {level}, ttl: 3600s }");
+        .replace("{level}", "{ url: {level}, ttl: 3600s }")
+        .replace("usual: { ttl: 1h }", "usual: { ttl: 1d }");
     let nodes = Cluster::start(&yaml, &origin, &redis).await;
     for page in 0..300 {
         hits(&nodes.url(0, &format!("/pages/{page}")), "t0").await;
     }
     let asked = origin.total();
+    let call = Client::new().get(nodes.larders[0].admin_url("/stat"));
+    let told = call.header("authorization", format!("Bearer {}", crate::shop::TOKEN)).send().await.json();
+    let memory = &told["stores"][0];
+    assert!(memory["capacity"] == 200 && memory["entries"].as_u64().unwrap() <= 200, "{told}");
+    let kept = redis.cli(&["--scan", "--pattern", "larder:1:t0:pages:*"]);
+    let kept: Vec<&str> = kept.lines().filter(|key| !key.ends_with(":fill")).collect();
+    assert!(kept.len() >= 300, "{}", kept.len());
+    for key in kept.iter().step_by(50) {
+        let left: u64 = redis.cli(&["TTL", key]).parse().unwrap();
+        assert!((3_500..=3_600).contains(&left), "{left} s");
+    }
     for page in 0..300 {
         let path = format!("/pages/{page}");
         assert_eq!(read(&nodes.url(0, &path)).await, ("HIT".into(), path));
@@ -162,7 +239,7 @@ async fn c8_what_was_in_memory_for_its_time_is_brought_from_redis_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c2_e7_without_redis_pages_come_from_memory_within_the_bound_and_then_from_the_origin() {
+async fn c2_pages_come_from_memory_while_redis_is_away_and_it_is_used_again_by_itself() {
     let mut redis = Redis::start();
     let origin = Origin::constant(|| Reply::ok("a page"));
     // A log of its own: then memory alone serves, for as long as it takes.

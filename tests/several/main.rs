@@ -12,10 +12,13 @@ mod between;
 mod check;
 mod entries;
 mod events;
+mod examples;
 mod faults;
 mod fill;
+mod full;
 mod nodes;
 mod report;
+mod rows;
 mod servers;
 #[path = "../history/shop.rs"]
 #[allow(dead_code)] // the histories of one node use the rest of it

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::protocol::{Away, Cursor, Heard, Line, Server, Standing};
+use super::protocol::{Away, Cursor, Heard, Line, Server, Standing, WhenFull};
 use crate::clock::{Clock, Now};
 use crate::purge::{Fence, Incarnation, Record, wire};
 
@@ -26,8 +26,8 @@ pub struct Progress {
     pub last: u64,
     /// Whether the log was there when it last looked.
     pub connected: bool,
-    /// Whether the server may throw the log away to make room for something else.
-    pub may_evict: bool,
+    /// What becomes of the log when its server's memory is full.
+    pub when_full: WhenFull,
 }
 
 /// Times that the protocol rests on.
@@ -98,7 +98,11 @@ impl<S: Server> Follower<S> {
                 // Whatever made it begin anew may not be over yet.
                 Ended::Anew => tokio::time::sleep(jittered(self.times.pause)).await,
                 Ended::Away(Away(why)) => {
-                    self.progress.send_modify(|progress| progress.connected = false);
+                    self.warn_of_memory();
+                    let when_full = self.server.when_full();
+                    self.progress.send_modify(|progress| {
+                        (progress.connected, progress.when_full) = (false, when_full);
+                    });
                     if !quiet {
                         tracing::warn!(%why, "the log of purges cannot be reached: what is stored is served for the bound at most");
                         quiet = true;
@@ -149,7 +153,6 @@ impl<S: Server> Follower<S> {
             self.fence.give_up_to(floor.seq);
             self.cursor = floor;
         }
-        self.warn_of_eviction();
         self.tell(standing);
         Ok(standing.incarnation)
     }
@@ -196,22 +199,32 @@ impl<S: Server> Follower<S> {
         self.cursor = Cursor { seq: line.seq, id: line.id };
     }
 
-    /// Says once, each time that it changes, that the log is not safe where it is.
-    fn warn_of_eviction(&self) {
-        match (self.progress.borrow().may_evict, self.server.may_evict()) {
-            (false, true) => tracing::error!(
+    /// Says once, each time that it changes, what becomes of the log when its server's memory is full.
+    fn warn_of_memory(&self) {
+        let before = self.progress.borrow().when_full;
+        match (before, self.server.when_full()) {
+            (before, now) if before == now => {}
+            (_, WhenFull::Evicted) => tracing::error!(
                 "the Redis of the purge log may evict it when its memory is full, and all that is stored is then given up: \
                  set its `maxmemory-policy` to `noeviction` or to one that begins with `volatile-`, or give the log a Redis of its own"
             ),
-            (true, false) => tracing::info!("the Redis of the purge log does not evict it any more"),
-            _ => {}
+            (_, WhenFull::Refused) => tracing::error!(
+                "what else lies in the Redis of the purge log may fill its memory, and nothing makes room: the log cannot be \
+                 written then, and no node serves anything stored; give the log a Redis of its own, or set `maxmemory-policy` \
+                 to `volatile-lru` or `volatile-ttl` (and a `ttl` for stores whose responses have no end)"
+            ),
+            (WhenFull::Evicted, WhenFull::GoesOn) => {
+                tracing::info!("the Redis of the purge log does not evict it any more");
+            }
+            (_, WhenFull::GoesOn) => tracing::info!("the Redis of the purge log makes room for it again"),
         }
     }
 
     fn tell(&self, standing: Standing) {
+        self.warn_of_memory();
         let (incarnation, applied) = (Some(standing.incarnation), self.cursor.seq);
-        let (last, may_evict) = (standing.seq.max(applied), self.server.may_evict());
-        let next = Progress { incarnation, since: self.since, applied, last, connected: true, may_evict };
+        let (last, when_full) = (standing.seq.max(applied), self.server.when_full());
+        let next = Progress { incarnation, since: self.since, applied, last, connected: true, when_full };
         self.progress.send_if_modified(|progress| std::mem::replace(progress, next) != next);
     }
 }

@@ -22,7 +22,7 @@ use sequencer::{Ask, Event, Sequencer};
 
 pub use follower::{Progress, Times};
 pub use protocol::{
-    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken,
+    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken, WhenFull,
 };
 
 /// What a node is told of a shared log.

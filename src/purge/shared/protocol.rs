@@ -120,6 +120,18 @@ pub struct Remembered {
     pub said: String,
 }
 
+/// What becomes of the log when the memory of its server is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It goes on: there is no limit, something else makes room, or nothing else is known to lie there.
+    #[default]
+    GoesOn,
+    /// The server may throw it away.
+    Evicted,
+    /// Nothing makes room: what is written to it is refused.
+    Refused,
+}
+
 /// The server of a shared log. Nothing that it says is believed beyond what the types say.
 pub trait Server: Send + Sync + 'static {
     /// A node begins: its lease starts, with `cursor` of the log that it knows as what it has applied, or with the floor.
@@ -159,9 +171,9 @@ pub trait Server: Send + Sync + 'static {
     /// Which nodes have leases.
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>>;
 
-    /// Whether the server, as it was when this node last began, may throw the log away to make room for something else.
-    fn may_evict(&self) -> bool {
-        false
+    /// What the server does when its memory is full, as far as it last said.
+    fn when_full(&self) -> WhenFull {
+        WhenFull::GoesOn
     }
 
     /// A node goes: nobody waits for it any more.

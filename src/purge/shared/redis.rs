@@ -5,7 +5,6 @@
 //! what was written over the link that it is sent on. Where replicas exist, nothing counts that they did not confirm, all
 //! of them unless the configuration says fewer: a primary that was deposed would confirm for ever with those it kept.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +14,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 
 use super::protocol::{
-    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken,
+    Appended, Away, Cursor, Heard, Later, Lease, Line, Remembered, Server, Standing, Started, Taken, WhenFull,
 };
 use crate::config;
 use crate::purge::{Compared, Incarnation, Once, random_id};
-use crate::store::SharedError;
 use crate::store::redis::{Link, Links, Names, RedisIo, Script, Value};
+use crate::store::{SharedError, SharedErrorKind};
 use crate::stored::seal::Texts;
 
 /// The most records, and the most bytes of them, that are read at once.
@@ -65,8 +64,20 @@ pub struct RedisLog {
     asking: Way,
     /// The id and the life of the incarnation that was met last.
     met: Mutex<Met>,
-    /// Whether the server may evict the log, as it said when this node last began.
-    may_evict: std::sync::atomic::AtomicBool,
+    beside: Beside,
+    when_full: Mutex<WhenFull>,
+}
+
+/// What of Larder's own lies in the server of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Beside {
+    /// Nothing else.
+    #[default]
+    Nothing,
+    /// Entries, which all expire.
+    Expiring,
+    /// Entries, some of which stay until they are purged.
+    Lasting,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -103,8 +114,18 @@ impl RedisLog {
             following: Way::default(),
             asking: Way::default(),
             met: Mutex::default(),
-            may_evict: Default::default(),
+            beside: Beside::Nothing,
+            when_full: Mutex::default(),
         })
+    }
+
+    /// The same, with this beside it.
+    pub fn beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    fn heard(&self, when_full: WhenFull) {
+        *self.when_full.lock().unwrap_or_else(PoisonError::into_inner) = when_full;
     }
 
     async fn link(&self, way: &Way) -> Result<Arc<Link>, Away> {
@@ -128,7 +149,12 @@ impl RedisLog {
         let longest = args.iter().map(Bytes::len).max().unwrap_or_default();
         // A script that was never run has to be sent first.
         let deadline = self.timeout.saturating_mul(if longest > 64 * 1024 { 4 } else { 2 });
-        let reply = link.script(script, keys, args, deadline).await?;
+        let reply = link.script(script, keys, args, deadline).await.inspect_err(|error| {
+            // Whatever it is that filled it.
+            if error.kind == SharedErrorKind::Full {
+                self.heard(WhenFull::Refused);
+            }
+        })?;
         let standing = self.standing(&reply)?;
         Ok((standing, reply))
     }
@@ -198,9 +224,16 @@ fn number(number: impl ToString) -> Bytes {
     number.to_string().into()
 }
 
-/// Whether a server with this `maxmemory` and this policy removes keys that have no end, as those of the log have none.
-fn evicts(full: &str) -> bool {
-    full.split_once(' ').is_some_and(|(most, policy)| most != "0" && policy.starts_with("allkeys-"))
+/// What becomes of the log, whose keys have no end, in a server with this `maxmemory` and this policy.
+fn when_full(said: &str, beside: Beside) -> WhenFull {
+    let Some((most, policy)) = said.split_once(' ') else { return WhenFull::GoesOn };
+    match (policy, beside) {
+        _ if most == "0" => WhenFull::GoesOn,
+        (policy, _) if policy.starts_with("allkeys-") => WhenFull::Evicted,
+        ("noeviction", Beside::Expiring | Beside::Lasting) => WhenFull::Refused,
+        (policy, Beside::Lasting) if policy.starts_with("volatile-") => WhenFull::Refused,
+        _ => WhenFull::GoesOn,
+    }
 }
 
 /// A random id for a log that has none yet: the first argument of every script.
@@ -227,7 +260,7 @@ impl Server for RedisLog {
             let args = [candidate(), text(node), number(cursor), number(lease.as_millis()), id, life];
             let (standing, reply) = self.run(&link, &START, &self.keys, &args).await?;
             let id = reply.at(7)?.text()?.to_owned();
-            self.may_evict.store(evicts(reply.at(8)?.text()?), Ordering::SeqCst);
+            self.heard(when_full(reply.at(8)?.text()?, self.beside));
             Ok(Started { standing, floor: Cursor { seq: standing.floor, id } })
         })
     }
@@ -259,6 +292,10 @@ impl Server for RedisLog {
                 "lines" => {
                     let lines: Result<_, _> =
                         reply.at(8)?.list()?.iter().map(|value| self.line(value)).collect();
+                    let said = reply.at(9)?.text()?;
+                    if !said.is_empty() {
+                        self.heard(when_full(said, self.beside));
+                    }
                     let confirmed = self.is_confirmed(&link, &reply).await?;
                     Ok(Heard::Lines { standing, lines: lines?, confirmed })
                 }
@@ -342,8 +379,8 @@ impl Server for RedisLog {
         })
     }
 
-    fn may_evict(&self) -> bool {
-        self.may_evict.load(Ordering::SeqCst)
+    fn when_full(&self) -> WhenFull {
+        *self.when_full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leave<'a>(&'a self, node: &'a str) -> Later<'a, Result<(), Away>> {
@@ -370,12 +407,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_evicts_what_has_no_end_is_told_from_one_that_does_not() {
-        for full in ["1048576 allkeys-lru", "1 allkeys-lfu", "2 allkeys-random", "3 allkeys-of-later"] {
-            assert!(evicts(full), "{full}");
-        }
-        for full in ["0 allkeys-lru", "1048576 noeviction", "1048576 volatile-lru", "0 ", " ", ""] {
-            assert!(!evicts(full), "{full}");
+    fn what_becomes_of_the_log_depends_on_limit_policy_and_what_lies_beside_it() {
+        use Beside::{Expiring, Lasting, Nothing};
+        use WhenFull::{Evicted, GoesOn, Refused};
+        for (said, expected) in [
+            ("1048576 allkeys-lru", [Evicted; 3]),
+            ("1 allkeys-lfu", [Evicted; 3]),
+            ("3 allkeys-of-later", [Evicted; 3]),
+            ("1048576 noeviction", [GoesOn, Refused, Refused]),
+            ("1048576 volatile-ttl", [GoesOn, GoesOn, Refused]),
+            ("0 noeviction", [GoesOn; 3]),
+            ("0 allkeys-lru", [GoesOn; 3]),
+            ("1 ", [GoesOn; 3]),
+            ("0 ", [GoesOn; 3]),
+            (" ", [GoesOn; 3]),
+            ("", [GoesOn; 3]),
+        ] {
+            assert_eq!(
+                [Nothing, Expiring, Lasting].map(|beside| when_full(said, beside)),
+                expected,
+                "{said}"
+            );
         }
     }
 }

@@ -39,4 +39,5 @@ if #lines == 0 and seq > cursor then
   return lost()
 end
 redis.call('HSET', KEYS[1], 'node:' .. ARGV[2], text(cursor) .. ' ' .. text(now + ARGV[5]))
-return standing('lines', lines)
+-- Only who has nothing to do looks at what changes seldom.
+return standing('lines', lines, #lines == 0 and when_full() or '')

@@ -27,6 +27,11 @@ replicas = math.max(replicas, tonumber(state[7]) or 0)
 local function standing(...)
   return { id, life, born, now, seq, floor, replicas, ... }
 end
+-- What the server does when its memory is full: managed ones may not say.
+local function when_full()
+  local memory = redis.call('INFO', 'memory')
+  return (memory:match('maxmemory:(%d+)') or '0') .. ' ' .. (memory:match('maxmemory_policy:([%w-]+)') or '')
+end
 -- Numbers are written out: Lua would write large ones with an exponent.
 local function text(number)
   return string.format('%.0f', number)

@@ -5,7 +5,4 @@ if id == ARGV[5] and life == ARGV[6] then
   cursor = math.min(math.max(tonumber(ARGV[3]), floor), seq)
 end
 redis.call('HSET', KEYS[1], 'node:' .. ARGV[2], text(cursor) .. ' ' .. text(now + ARGV[4]))
--- What the server does when its memory is full: managed ones may not say.
-local memory = redis.call('INFO', 'memory')
-local full = (memory:match('maxmemory:(%d+)') or '0') .. ' ' .. (memory:match('maxmemory_policy:([%w-]+)') or '')
-return standing(floor_id, full)
+return standing(floor_id, when_full())
