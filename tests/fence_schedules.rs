@@ -314,7 +314,13 @@ impl World {
         let validator = match found {
             Lookup::Found(stored, Validity::Valid) => {
                 if stored.freshness().staleness(self.clock.now()).is_none() {
-                    let kept = Kept { response: stored, how: Reason::Fresh, vary: Vec::new(), variant: None };
+                    let kept = Kept {
+                        response: stored,
+                        how: Reason::Fresh,
+                        brought: false,
+                        vary: Vec::new(),
+                        variant: None,
+                    };
                     return leader.answer(Outcome::Stored(Arc::new(kept)));
                 }
                 Some((stored, false))
@@ -334,7 +340,13 @@ impl World {
         match validator.filter(|(old, strong)| !strong || old.body == text) {
             Some((old, _)) => {
                 let response = self.commit(&mut leader, old.body.clone());
-                let kept = Kept { response, how: Reason::Validated, vary: Vec::new(), variant: None };
+                let kept = Kept {
+                    response,
+                    how: Reason::Validated,
+                    brought: false,
+                    vary: Vec::new(),
+                    variant: None,
+                };
                 leader.answer(Outcome::Stored(Arc::new(kept)));
             }
             None => self.stream(leader, text).await,

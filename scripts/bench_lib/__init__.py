@@ -1,1 +1,1 @@
-"""The parts of scripts/bench."""
+"""The parts of scripts/bench and scripts/bench-nodes."""

@@ -25,7 +25,7 @@ class Bench:
     def __init__(self, turns, seconds, quick):
         self.turns, self.seconds, self.quick = turns, seconds, quick
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "release"
-        self.programs = {name: str(target / name) for name in ("larder", "floor", "load")}
+        self.programs = {name: str(target / name) for name in ("larder", "floor", "load", "nodes")}
         self.ports, self.commands = Ports(), {}
         self.load = " ".join(pathlib.Path("/proc/loadavg").read_text(encoding="utf-8").split()[:3])
         self.date = datetime.datetime.now(datetime.timezone.utc).strftime("%-d %B %Y, %H:%M UTC")

@@ -106,16 +106,19 @@ def latency_rows(case):
     return head, rows
 
 
-def machine(bench):
-    """What the figures are of."""
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    versions = [
+def versions(bench):
+    return [
         output(["nginx", "-v"]).strip().replace("nginx version: ", ""),
         re.search(r"varnish-[\d.]+", output(["varnishd", "-V"]))[0],
         re.search(r"wrk \S+", bench.wrk_version())[0],
         output(["h2load", "--version"]).strip(),
         " ".join(output(["rustc", "--version"]).split()[:2]),
     ]
+
+
+def machine(bench, versions, rounds):
+    """What the figures are of."""
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     profile = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("CARGO_PROFILE_")]
     return [
         ("date", bench.date),
@@ -124,7 +127,7 @@ def machine(bench):
         ("Larder", bench.commit()),
         ("versions", ", ".join(versions)),
         ("release profile", "`Cargo.toml`'s" + "".join(f", with {each}" for each in profile)),
-        ("rounds", f"{bench.turns} turns, {bench.seconds} s each"),
+        ("rounds", rounds),
     ]
 
 
@@ -144,7 +147,7 @@ def page(bench, cases, extras):
     return "\n".join(
         [
             INTRODUCTION.format(command=bench.command),
-            table(["", ""], machine(bench)) + "\n",
+            table(["", ""], machine(bench, versions(bench), f"{bench.turns} turns, {bench.seconds} s each")) + "\n",
             targets(cases, extras) + "\n",
             *(case_table(case) for case in cases.values()),
             "### Commands\n",
@@ -158,12 +161,12 @@ def page(bench, cases, extras):
     )
 
 
-def write(path, text):
+def write(path, text, begin=BEGIN, end=END):
     """Puts the text between the markers; without markers, before the second heading, behind the introduction."""
     whole = path.read_text(encoding="utf-8")
-    part = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN in whole:
-        whole = whole[: whole.index(BEGIN)] + part + whole[whole.index(END) + len(END) :]
+    part = f"{begin}\n{text}\n{end}"
+    if begin in whole:
+        whole = whole[: whole.index(begin)] + part + whole[whole.index(end) + len(end) :]
     else:
         at = whole.index("\n## ") + 1
         whole = whole[:at] + part + "\n\n" + whole[at:]

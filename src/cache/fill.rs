@@ -129,6 +129,8 @@ pub struct Kept {
     pub response: Arc<StoredResponse>,
     /// Validated, or fresh: brought by another fill meanwhile.
     pub how: Reason,
+    /// Whether this fill brought it from the level that several nodes share.
+    pub brought: bool,
     /// The fields that select.
     pub vary: Vec<HeaderName>,
     /// The key of the variant that it is, where `vary` has fields.

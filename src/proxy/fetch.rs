@@ -256,8 +256,11 @@ impl<S: Inner> Proxy<S> {
             return Err(None);
         }
         let fresh = kept.how == Reason::Fresh;
-        let (word, source) =
-            if fresh { (XCache::Hit, Source::Memory) } else { (XCache::Revalidated, Source::Origin) };
+        let (word, source) = match (fresh, kept.brought) {
+            (true, true) => (XCache::Hit, Source::Redis),
+            (true, false) => (XCache::Hit, Source::Memory),
+            (false, _) => (XCache::Revalidated, Source::Origin),
+        };
         // Where the origin confirmed another variant, there was nothing stale.
         let others = !fresh && errand.reason == Reason::VaryMiss;
         let reason = if others { errand.reason } else { kept.how };
@@ -338,7 +341,7 @@ impl<S: Inner> Proxy<S> {
         if !may_stand_in(&errand.job.wishes.directives, &old.freshness(), validity, now) {
             return None;
         }
-        let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, Source::Memory);
+        let mut verdict = errand.plan.verdict(XCache::Stale, Reason::StaleIfError, errand.plan.level);
         if let Validity::StaleSince(since) = validity {
             verdict.stale_since = Some(since);
         }

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) span: Option<Span>,
     /// When it is judged what is fresh.
     pub(super) now: Now,
+    /// The level in which that lay which is stored for the request.
+    pub(super) level: Source,
 }
 
 /// Why the cache has no part in a request.
@@ -61,7 +63,7 @@ impl Glance<'_> {
     pub(super) fn kept<R: Borrow<Arc<Route>>>(self, visit: &Visit<R>) -> Plan {
         let Self { caching, probe, asked, range, now } = self;
         let keyed = Arc::new(probe.kept(visit.route(), caching, visit.about.authority(), &visit.parts));
-        Plan { caching: caching.clone(), keyed, asked, range, span: None, now }
+        Plan { caching: caching.clone(), keyed, asked, range, span: None, now, level: Source::Memory }
     }
 }
 

@@ -15,6 +15,7 @@ use super::origin_request::CONDITIONAL;
 use super::plan::{Plan, holds};
 use super::shared::Inner;
 use super::tags::Said;
+use super::verdict::Source;
 use super::visit::{Proxy, Visit};
 use super::wishes::{Asked, CHOICE};
 use crate::cache::{Attach, Want};
@@ -68,6 +69,7 @@ impl<S: Inner> Proxy<S> {
             range: ranges::Asked::Whole,
             span: None,
             now,
+            level: Source::Memory,
         };
         let (job, says_less) = self.job(visit, &plan, false);
         let codings =

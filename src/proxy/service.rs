@@ -267,11 +267,11 @@ impl<S: Inner> Proxy<S> {
             let coverage = plan.keyed.coverage();
             self.shared.cache.bring(&coverage, &visit.parts.headers, plan.now).await
         };
-        let (lookup, variant) = match brought.lookup {
-            Lookup::Found(_, Validity::Purged) | Lookup::Absent => (lookup, variant),
-            found => (found, brought.variant),
+        let (lookup, variant, level) = match brought.lookup {
+            Lookup::Found(_, Validity::Purged) | Lookup::Absent => (lookup, variant, Source::Memory),
+            found => (found, brought.variant, Source::Redis),
         };
-        let plan = Plan { now: self.shared.now(), ..plan };
+        let plan = Plan { now: self.shared.now(), level, ..plan };
         match self.looked_up(visit, plan, lookup, variant) {
             Flow::Now(response) => response,
             Flow::Later(future) => future.await,
@@ -333,6 +333,8 @@ impl<S: Inner> Proxy<S> {
             validity = cache.check_for(&part, visit.causer());
         }
         if plan.span.is_some_and(|span| answers(&part, span, &visit.parts.headers, plan.now)) {
+            // Parts are in memory only.
+            plan.level = Source::Memory;
             (Some((part, validity)), absent)
         } else if validity == Validity::Purged {
             (found, absent)
@@ -353,11 +355,11 @@ impl<S: Inner> Proxy<S> {
         let now = plan.now;
         match (decision, found) {
             (Decision::Serve, Some((stored, _))) => {
-                let verdict = plan.verdict(XCache::Hit, reason, Source::Memory);
+                let verdict = plan.verdict(XCache::Hit, reason, plan.level);
                 Flow::Now(self.serve(&visit, plan.range, &stored, &verdict, now))
             }
             (Decision::ServeStale { refresh }, Some((stored, validity))) => {
-                let mut verdict = plan.verdict(XCache::Stale, reason, Source::Memory);
+                let mut verdict = plan.verdict(XCache::Stale, reason, plan.level);
                 if let Validity::StaleSince(since) = validity {
                     verdict.stale_since = Some(since);
                 }

@@ -45,6 +45,8 @@ impl XCache {
 pub enum Source {
     /// The first level.
     Memory,
+    /// The level that several Larders share: this request brought it from there, or waited for another one that did.
+    Redis,
     /// The application.
     Origin,
     /// Larder itself: a refusal, an error, a receipt.
@@ -56,6 +58,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Redis => "redis",
             Self::Origin => "origin",
             Self::Larder => "larder",
         }
@@ -107,7 +110,7 @@ impl Verdict {
         }
     }
 
-    /// The numbers of what a hit's fields say of the verdict, where they say no more than that.
+    /// The numbers of what a hit's fields say of the verdict, where they say no more than that and that it came from memory.
     pub(super) fn plain(&self) -> Option<(u8, u8)> {
         let more = self.also.is_some()
             || self.stored
@@ -124,7 +127,7 @@ impl Verdict {
         let mut text = String::with_capacity(96);
         text.push_str("Larder");
         match self.source {
-            Source::Memory => text.push_str("; hit"),
+            Source::Memory | Source::Redis => text.push_str("; hit"),
             // What Larder answered by itself was neither a hit nor forwarded.
             Source::Larder if self.reason != Reason::OriginFailed => {}
             Source::Origin | Source::Larder => push(&mut text, "; fwd=", self.fwd()),
@@ -148,8 +151,8 @@ impl Verdict {
         if let Some(also) = self.also {
             push(&mut text, "_", also.name());
         }
-        if self.source == Source::Memory {
-            text.push_str("_memory");
+        if matches!(self.source, Source::Memory | Source::Redis) {
+            push(&mut text, "_", self.source.name());
         }
         if self.pending {
             text.push_str("_purge-pending");
@@ -226,5 +229,30 @@ mod tests {
         assert_eq!(failed, "Larder; fwd=miss; detail=origin-failed");
         let hit = verdict(XCache::Hit, Reason::Fresh, Source::Memory);
         assert_eq!(hit, "Larder; hit; detail=fresh_memory");
+    }
+
+    #[test]
+    fn d6_whatever_is_stored_says_from_which_level_it_came() {
+        let detail = |reason, also, source| {
+            let verdict = Verdict { also, ..Verdict::new(XCache::Hit, reason, source) };
+            status(&verdict).strip_prefix("Larder; hit; detail=").unwrap().to_owned()
+        };
+        for (reason, said) in [
+            (Reason::Fresh, "fresh"),
+            (Reason::StaleWhileRevalidate, "stale-while-revalidate"),
+            (Reason::StaleIfError, "stale-if-error"),
+            (Reason::MaxStale, "max-stale"),
+        ] {
+            assert_eq!(detail(reason, None, Source::Memory), format!("{said}_memory"));
+            assert_eq!(detail(reason, None, Source::Redis), format!("{said}_redis"));
+        }
+        assert_eq!(detail(Reason::Fresh, Some(Reason::BustBudget), Source::Redis), "fresh_bust-budget_redis");
+    }
+
+    #[test]
+    fn d6_only_what_memory_gave_shares_a_rendered_head() {
+        let plain = |source| Verdict::new(XCache::Hit, Reason::Fresh, source).plain();
+        assert!(plain(Source::Memory).is_some());
+        assert_eq!((plain(Source::Redis), plain(Source::Origin), plain(Source::Larder)), (None, None, None));
     }
 }

@@ -334,7 +334,7 @@ impl World {
         variant: Option<(Vec<HeaderName>, CacheKey)>,
     ) {
         let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
-        leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
+        leader.answer(Outcome::Stored(Arc::new(Kept { response, how, brought: false, vary, variant })));
     }
 
     fn variant(&self, varies: bool, asks: Asks) -> Option<(Vec<HeaderName>, CacheKey)> {

@@ -23,6 +23,7 @@ mod servers;
 #[path = "../history/shop.rs"]
 #[allow(dead_code)] // the histories of one node use the rest of it
 mod shop;
+mod source;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

@@ -67,7 +67,7 @@ impl<S: Inner> FillTask<S> {
                     stored.remember_valid(old.valid_at());
                 }
                 self.replace(old, Some(stored.clone()));
-                self.kept(stored, how, variant);
+                self.kept(stored, how, false, variant);
             }
         }
     }

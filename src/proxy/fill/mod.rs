@@ -43,8 +43,9 @@ impl<S: Inner> FillTask<S> {
         let Claim { lease, brought } = self.claim().await;
         self.lease = lease;
         let begun = self.shared.cache.begin(&mut self.leader, self.job.keyed.coverage().stripe());
+        let was_brought = brought.is_some();
         let old = match self.look_again(brought) {
-            Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, variant),
+            Again::Use(stored, variant) => return self.kept(stored, Reason::Fresh, was_brought, variant),
             Again::Ask(old) => old,
             Again::Complete(part) => return self.completed(begun, &part).await,
         };
@@ -132,9 +133,9 @@ impl<S: Inner> FillTask<S> {
     }
 
     /// A stored response answers everybody whose variant it is.
-    fn kept(&self, response: Arc<StoredResponse>, how: Reason, variant: Option<Variant>) {
+    fn kept(&self, response: Arc<StoredResponse>, how: Reason, brought: bool, variant: Option<Variant>) {
         let (vary, variant) = variant.map_or((Vec::new(), None), |(vary, key)| (vary, Some(key)));
-        self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, vary, variant })));
+        self.leader.answer(Outcome::Stored(Arc::new(Kept { response, how, brought, vary, variant })));
     }
 
     async fn answered(self, begun: Begun, head: Head, body: Body) {
@@ -189,7 +190,7 @@ impl<S: Inner> FillTask<S> {
                 let stored = Arc::new(self.stored(begun, &head, freshness, old.body.clone()));
                 self.commit(stored.clone(), variant.clone());
                 self.share(&stored, variant.as_ref()).await;
-                self.kept(stored, Reason::Validated, variant);
+                self.kept(stored, Reason::Validated, false, variant);
             }
         }
     }
