@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by a panic
 
+mod acknowledged;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};

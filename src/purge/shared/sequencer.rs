@@ -55,27 +55,41 @@ pub(super) struct Sequencer<S> {
 
 /// The leases as they were seen. Times are this node's: the server's clock may be set.
 pub(super) struct Seen {
+    /// When the server was asked: whatever it said was so at this moment or later.
     at: Duration,
     standing: Standing,
     leases: Vec<Watched>,
 }
 
-/// A lease, and since when it is the same.
+/// A lease, and since when it is known to be the same: the answer that first said so had come.
 struct Watched {
     lease: Lease,
     since: Duration,
 }
 
 impl Seen {
-    /// What is seen after `before`.
-    fn after(before: Option<Self>, at: Duration, standing: Standing, leases: Vec<Lease>) -> Self {
+    /// What is seen after `before`, by a question of `at` whose answer came at `heard`.
+    fn after(
+        before: Option<Self>,
+        (at, heard): (Duration, Duration),
+        standing: Standing,
+        leases: Vec<Lease>,
+    ) -> Self {
         let before = before.filter(|before| before.standing.incarnation == standing.incarnation);
         let known = before.map_or_else(Vec::new, |before| before.leases);
         let watched = |lease: Lease| {
             let same = known.iter().find(|known| known.lease == lease);
-            Watched { since: same.map_or(at, |same| same.since), lease }
+            Watched { since: same.map_or(heard, |same| same.since), lease }
         };
         Self { at, standing, leases: leases.into_iter().map(watched).collect() }
+    }
+
+    /// Whether it says who has applied `logged`: what was seen before a record has its place says nothing of nodes that began, or
+    /// came back, meanwhile.
+    fn tells_of(&self, logged: &Standing, now: Duration) -> bool {
+        self.standing.incarnation == logged.incarnation
+            && self.standing.seq >= logged.seq
+            && self.at + Duration::from_millis(1) >= now
     }
 }
 
@@ -191,9 +205,10 @@ impl<S: Server> Sequencer<S> {
             let nodes = {
                 let mut seen = self.leases.lock().await;
                 let now = self.clock.now().mono;
-                if seen.as_ref().is_none_or(|seen| seen.at + Duration::from_millis(1) < now) {
+                if seen.as_ref().is_none_or(|seen| !seen.tells_of(logged, now)) {
                     let (standing, leases) = self.server.leases().await?;
-                    *seen = Some(Seen::after(seen.take(), now, standing, leases));
+                    let asked = (now, self.clock.now().mono);
+                    *seen = Some(Seen::after(seen.take(), asked, standing, leases));
                 }
                 seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))?
             };
