@@ -105,3 +105,30 @@ async fn a_lease_is_watched_from_when_it_was_seen_and_not_from_when_it_was_asked
         () = log.go_on(10 * Log::times().lease()) => panic!("not acknowledged"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn however_long_the_log_is_away_a_bounded_number_of_purges_waits_for_it() {
+    const MOST: usize = 10_000;
+    let log = Log::new();
+    let one = log.node("one").await;
+    log.shared.lock().unwrap().down = true;
+    let insist = |count| {
+        for _ in 0..count {
+            let purge = Purge::hard(vec![Selector::Tag("t".into())], Where::All);
+            drop(one.fence.hand_over(random_id(), purge, Handling::Insist, log.clock.now()));
+        }
+    };
+    insist(MOST + 1);
+    sleep(Duration::from_secs(5)).await;
+    for _ in 0..500 {
+        insist(20);
+        sleep(Duration::from_millis(20)).await;
+    }
+    // Those of the last moments are not given up yet.
+    sleep(Duration::from_secs(5)).await;
+    let waiting = one.fence.provisional();
+    assert!((1..=MOST + 1).contains(&waiting), "{waiting} wait");
+    // When it is back, all are covered.
+    log.shared.lock().unwrap().down = false;
+    until(|| one.fence.provisional() == 0).await;
+}

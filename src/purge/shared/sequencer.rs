@@ -304,20 +304,20 @@ impl<S: Server> Sequencer<S> {
     /// There were more purges than could wait: another incarnation of the log covers all of them, everywhere.
     async fn renounce(&self) -> Result<(), Away> {
         // What comes from here on waits like any other: it may be later than the new incarnation.
-        let mut covered = self.take_waiting();
+        let mut covered = self.take_waiting().purges;
         let renounced = self.renounced().await;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if renounced.is_err() {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // What came meanwhile is covered by the next attempt: everything is given up here until then.
             waiting.overflow = true;
-            covered.purges.append(&mut waiting.purges);
-            std::mem::swap(&mut waiting.purges, &mut covered.purges);
-            return renounced;
+            covered.append(&mut waiting.purges);
         }
-        covered.purges.iter().for_each(|(id, _)| self.fence.settle(id));
-        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).overflow {
+        if !waiting.overflow {
             self.fence.settle(OVERFLOW);
         }
-        Ok(())
+        drop(waiting);
+        covered.iter().for_each(|(id, _)| self.fence.settle(id));
+        renounced
     }
 
     fn take_waiting(&self) -> Waiting {
