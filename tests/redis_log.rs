@@ -19,10 +19,10 @@ use support::wait;
 const LEASE: Duration = Duration::from_secs(60);
 const LONG: &str = "timeout: 20s";
 
-fn config(redis: &str, more: &str) -> LogConfig {
+fn config(redis: &str, more: &str, timeout: &str) -> LogConfig {
     let yaml = format!(
         "origins: {{ app: {{ url: \"http://127.0.0.1:9\" }} }}\nroutes: [{{ name: all, path: \"/{{*rest}}\" }}]\n\
-         purge: {{ log: {{ redis: {{ {redis}, {LONG} }}{more} }} }}\n"
+         purge: {{ log: {{ redis: {{ {redis}, {timeout} }}{more} }} }}\n"
     );
     let context =
         ReadContext::of("test.yaml".as_ref()).with_env(|_| Some("a-long-password-of-larder".to_owned()));
@@ -31,7 +31,11 @@ fn config(redis: &str, more: &str) -> LogConfig {
 }
 
 fn log(redis: &str, more: &str) -> RedisLog {
-    RedisLog::new(&config(redis, more), RedisIo::start().unwrap()).unwrap()
+    log_within(redis, more, LONG)
+}
+
+fn log_within(redis: &str, more: &str, timeout: &str) -> RedisLog {
+    RedisLog::new(&config(redis, more, timeout), RedisIo::start().unwrap()).unwrap()
 }
 
 fn at(redis: &Redis) -> String {
@@ -257,6 +261,30 @@ async fn an_event_its_purges_and_its_counter_go_in_one_step() {
     let Taken::Before(known) = log.append_once(&[], &event("e2", "", "")).await.unwrap() else { panic!() };
     assert_eq!((known.id.as_str(), known.standing.seq), ("", 4));
     assert_eq!(redis.cli(&["HGETALL", "larder:1:{purge}:counters"]), "shop:acme\n8");
+}
+
+#[tokio::test]
+async fn an_event_that_no_replica_confirmed_is_not_acknowledged_to_who_sends_it_again_at_another_node() {
+    let primary = Redis::start();
+    let at_primary = at(&primary);
+    let mut replica = Redis::with().option("replicaof", format!("127.0.0.1 {}", primary.port())).start();
+    wait::until("the replica follows", || primary.cli(&["INFO", "replication"]).contains("state=online"))
+        .await;
+    let sure = log(&at_primary, "");
+    placed(sure.append_once(&purges(&["r1"]), &event("e1", "", "")).await.unwrap());
+    replica.pause();
+    let again = || log_within(&at_primary, "", "timeout: 300ms");
+    for node in [again(), again()] {
+        let Err(Away(why)) = node.append_once(&purges(&["r2"]), &event("e2", "", "")).await else {
+            panic!("acknowledged")
+        };
+        assert!(why.contains("replicas"), "{why}");
+    }
+    replica.resume();
+    let Taken::Before(known) = sure.append_once(&purges(&["r2"]), &event("e2", "", "")).await.unwrap() else {
+        panic!("it took effect twice")
+    };
+    assert_eq!((known.standing.seq, known.id.as_str()), (2, "r2"));
 }
 
 #[tokio::test]
