@@ -132,3 +132,25 @@ async fn however_long_the_log_is_away_a_bounded_number_of_purges_waits_for_it() 
     log.shared.lock().unwrap().down = false;
     until(|| one.fence.provisional() == 0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_left_is_never_followed_again() {
+    let log = Log::new();
+    let one = log.node("one").await;
+    log.go_on(2 * Log::times().lease()).await;
+    let mark = one.fence.mark(one.fence.applied()).unwrap();
+    // Another server takes its place, without what this one has; then this one is there again, as it was: it never stopped.
+    let former = log.shared.lock().unwrap().state.clone();
+    log.shared.lock().unwrap().fail_over();
+    let incarnation = || one.progress.borrow().incarnation.unwrap();
+    until(|| incarnation() != mark.incarnation).await;
+    let between = incarnation();
+    log.go_on(2 * Log::times().lease()).await;
+    purge(&one, &log.clock).await.unwrap();
+    log.shared.lock().unwrap().state = former;
+    until(|| incarnation() != between).await;
+    assert_eq!(one.fence.position(mark), None, "what was purged meanwhile is valid again");
+    let other = log.node("other").await;
+    assert_eq!(other.fence.position(mark), None, "for others it is another log as well");
+    until(|| one.fence.is_proven(log.clock.now())).await;
+}
