@@ -124,6 +124,41 @@ async fn trimming_stops_at_what_a_node_with_a_lease_has_not_applied() {
 }
 
 #[tokio::test]
+async fn a_node_that_begins_again_below_the_floor_has_not_applied_what_is_between() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), ", keep: 100");
+    let known = log.start("n1", None, 0, Duration::from_millis(1)).await.unwrap().standing.incarnation;
+    fill(&log, 1, 150).await;
+    let again = log.start("n1", Some(known), 0, LEASE).await.unwrap();
+    assert_eq!((again.standing.incarnation, again.floor.seq), (known, 50));
+    assert_eq!(log.leases().await.unwrap().1[0].cursor, 0, "it does not know of the floor yet");
+}
+
+#[tokio::test]
+async fn a_node_is_forgotten_an_hour_after_it_was_missed_whatever_becomes_of_the_clock() {
+    const STATE: &str = "larder:1:{purge}:state";
+    let redis = Redis::start();
+    let log = log(&at(&redis), ", keep: 100");
+    log.start("n1", None, 0, LEASE).await.unwrap();
+    // As if the clock had been set forward: the leases of then are over for long.
+    redis.cli(&["HSET", STATE, "node:dead", "0 1000", "node:alive", "0 1000", "node:strange", "nonsense"]);
+    let nodes = async || {
+        let (_, leases) = log.leases().await.unwrap();
+        leases.into_iter().map(|lease| lease.node).collect::<std::collections::BTreeSet<_>>()
+    };
+    fill(&log, 1, 102).await;
+    log.start("n2", None, 0, LEASE).await.unwrap();
+    assert_eq!(nodes().await, ["alive", "dead", "n1", "n2"].map(str::to_owned).into());
+    // One of them renews its lease; an hour later the other one is forgotten.
+    log.start("alive", None, 0, LEASE).await.unwrap();
+    redis.cli(&["HSET", STATE, "gone:dead", "1000", "gone:strange", "1000"]);
+    log.start("n3", None, 0, LEASE).await.unwrap();
+    assert_eq!(nodes().await, ["alive", "n1", "n2", "n3"].map(str::to_owned).into());
+    assert_eq!(redis.cli(&["HKEYS", STATE]).matches("gone:").count(), 0);
+    assert_eq!(redis.cli(&["HEXISTS", STATE, "node:strange"]), "0");
+}
+
+#[tokio::test]
 async fn records_that_are_gone_are_given_up_by_everybody_and_reading_goes_on() {
     let redis = Redis::start();
     let log = log(&at(&redis), "");

@@ -270,7 +270,7 @@ impl Server for Way {
             let floor = shared.state.floor.clone();
             let standing = shared.standing(&self.clock);
             let knows = known == Some(standing.incarnation);
-            let cursor = if knows { cursor.clamp(floor.seq, shared.state.seq) } else { floor.seq };
+            let cursor = if knows { cursor.min(shared.state.seq) } else { floor.seq };
             shared.lease(node, cursor, lease, &self.clock);
             Started { standing, floor }
         })

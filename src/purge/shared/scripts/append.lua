@@ -44,8 +44,6 @@ if target > floor then
       local cursor, until_ms = fields[n + 1]:match('^(%d+) (%d+)$')
       if cursor and tonumber(until_ms) > now then
         target = math.min(target, tonumber(cursor))
-      elseif not cursor or tonumber(until_ms) + 3600000 < now then
-        redis.call('HDEL', KEYS[1], fields[n])
       end
     end
   end
