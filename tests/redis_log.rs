@@ -124,6 +124,21 @@ async fn trimming_stops_at_what_a_node_with_a_lease_has_not_applied() {
 }
 
 #[tokio::test]
+async fn numbers_that_no_log_comes_to_are_not_followed() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    log.start("n1", None, 0, LEASE).await.unwrap();
+    for field in ["seq", "floor"] {
+        for number in ["9007199254740992", "9223372036854774784", "1e300", "-5"] {
+            redis.cli(&["HSET", "larder:1:{purge}:state", field, number]);
+            assert!(log.start("n1", None, 0, LEASE).await.is_err(), "{field} {number}");
+        }
+        redis.cli(&["HSET", "larder:1:{purge}:state", field, "0"]);
+        log.start("n1", None, 0, LEASE).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_begins_again_below_the_floor_has_not_applied_what_is_between() {
     let redis = Redis::start();
     let log = log(&at(&redis), ", keep: 100");
