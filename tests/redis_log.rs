@@ -22,10 +22,10 @@ use support::wait;
 const LEASE: Duration = Duration::from_secs(60);
 const LONG: &str = "timeout: 20s";
 
-fn config(redis: &str, more: &str) -> LogConfig {
+fn config(redis: &str, more: &str, timeout: &str) -> LogConfig {
     let yaml = format!(
         "origins: {{ app: {{ url: \"http://127.0.0.1:9\" }} }}\nroutes: [{{ name: all, path: \"/{{*rest}}\" }}]\n\
-         purge: {{ log: {{ redis: {{ {redis}, {LONG} }}{more} }} }}\n"
+         purge: {{ log: {{ redis: {{ {redis}, {timeout} }}{more} }} }}\n"
     );
     let context =
         ReadContext::of("test.yaml".as_ref()).with_env(|_| Some("a-long-password-of-larder".to_owned()));
@@ -34,13 +34,21 @@ fn config(redis: &str, more: &str) -> LogConfig {
 }
 
 fn log(redis: &str, more: &str) -> RedisLog {
-    encrypted(redis, more, &[])
+    made(redis, more, LONG, &[])
 }
 
-fn encrypted(redis: &str, more: &str, secrets: &[&str]) -> RedisLog {
+fn log_within(redis: &str, more: &str, timeout: &str) -> RedisLog {
+    made(redis, more, timeout, &[])
+}
+
+fn encrypted(redis: &str, secrets: &[&str]) -> RedisLog {
+    made(redis, "", LONG, secrets)
+}
+
+fn made(redis: &str, more: &str, timeout: &str, secrets: &[&str]) -> RedisLog {
     let keys = secrets.iter().map(|secret| SealKey::new(secret.repeat(32).as_bytes()).unwrap()).collect();
     let texts = Texts::new(RECORD, keys).unwrap();
-    RedisLog::new(&config(redis, more), texts, RedisIo::start().unwrap()).unwrap()
+    RedisLog::new(&config(redis, more, timeout), texts, RedisIo::start().unwrap()).unwrap()
 }
 
 fn at(redis: &Redis) -> String {
@@ -136,6 +144,32 @@ async fn trimming_stops_at_what_a_node_with_a_lease_has_not_applied() {
     assert_eq!(begun.floor, cursor(51, "r51"));
     assert_eq!(names(read(&log, &standing, 51, "r51").await)[0], (52, "r52".to_owned()));
     assert_eq!(read(&log, &standing, 51, "another").await, Heard::Diverged);
+}
+
+#[tokio::test]
+async fn numbers_that_no_log_comes_to_are_not_followed() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), "");
+    log.start("n1", None, 0, LEASE).await.unwrap();
+    for field in ["seq", "floor"] {
+        for number in ["9007199254740992", "9223372036854774784", "1e300", "-5"] {
+            redis.cli(&["HSET", "larder:1:{purge}:state", field, number]);
+            assert!(log.start("n1", None, 0, LEASE).await.is_err(), "{field} {number}");
+        }
+        redis.cli(&["HSET", "larder:1:{purge}:state", field, "0"]);
+        log.start("n1", None, 0, LEASE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_begins_again_below_the_floor_has_not_applied_what_is_between() {
+    let redis = Redis::start();
+    let log = log(&at(&redis), ", keep: 100");
+    let known = log.start("n1", None, 0, Duration::from_millis(1)).await.unwrap().standing.incarnation;
+    fill(&log, 1, 150).await;
+    let again = log.start("n1", Some(known), 0, LEASE).await.unwrap();
+    assert_eq!((again.standing.incarnation, again.floor.seq), (known, 50));
+    assert_eq!(log.leases().await.unwrap().1[0].cursor, 0, "it does not know of the floor yet");
 }
 
 #[tokio::test]
@@ -283,7 +317,7 @@ async fn b9_with_a_key_nothing_is_in_clear_and_what_no_key_fits_says_nothing() {
     let redis = Redis::start();
     let place = at(&redis);
     let (first, both, second) =
-        (encrypted(&place, "", &["a"]), encrypted(&place, "", &["b", "a"]), encrypted(&place, "", &["b"]));
+        (encrypted(&place, &["a"]), encrypted(&place, &["b", "a"]), encrypted(&place, &["b"]));
     let begun = first.start("n1", None, 0, LEASE).await.unwrap();
     let purge = vec![("r1".to_owned(), b"of alice@example.org".to_vec())];
     let once = Once { said: "told of alice".into(), ..event("e1", "", "1") };
@@ -318,6 +352,30 @@ async fn b9_with_a_key_nothing_is_in_clear_and_what_no_key_fits_says_nothing() {
                  r[4], 'purge', r[6]) redis.call('HSET', KEYS[2], 'seq', '4')";
     redis.cli(&["EVAL", moved, "2", "larder:1:{purge}:records", "larder:1:{purge}:state"]);
     assert_eq!(said(&both).await, ["of alice@example.org", "of bob@example.org", "", ""]);
+}
+
+#[tokio::test]
+async fn an_event_that_no_replica_confirmed_is_not_acknowledged_to_who_sends_it_again_at_another_node() {
+    let primary = Redis::start();
+    let at_primary = at(&primary);
+    let mut replica = Redis::with().option("replicaof", format!("127.0.0.1 {}", primary.port())).start();
+    wait::until("the replica follows", || primary.cli(&["INFO", "replication"]).contains("state=online"))
+        .await;
+    let sure = log(&at_primary, "");
+    placed(sure.append_once(&purges(&["r1"]), &event("e1", "", "")).await.unwrap());
+    replica.pause();
+    let again = || log_within(&at_primary, "", "timeout: 300ms");
+    for node in [again(), again()] {
+        let Err(Away(why)) = node.append_once(&purges(&["r2"]), &event("e2", "", "")).await else {
+            panic!("acknowledged")
+        };
+        assert!(why.contains("replicas"), "{why}");
+    }
+    replica.resume();
+    let Taken::Before(known) = sure.append_once(&purges(&["r2"]), &event("e2", "", "")).await.unwrap() else {
+        panic!("it took effect twice")
+    };
+    assert_eq!((known.standing.seq, known.id.as_str()), (2, "r2"));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub struct Keyed {
     pub authority: String,
     /// The query as it is keyed and forwarded.
     pub query: Option<String>,
-    /// Path and query as they are purged by URL.
+    /// Path and query as they are purged by URL (see [`purged`]).
     pub target: String,
     /// The negotiated language, where the route selects by it.
     pub language: Option<String>,
@@ -93,7 +93,7 @@ impl Probe<'_> {
             store: caching.tier.store,
             owner,
             authority: authority.to_owned(),
-            target: target(parts.uri.path(), query.as_deref()),
+            target: purged(route, caching, parts.uri.path(), query.as_deref()),
             query: query.map(Cow::into_owned),
             language,
             ends,
@@ -203,6 +203,24 @@ pub fn target(path: &str, query: Option<&str>) -> String {
     }
 }
 
+/// What a URL, its query as it is keyed, is purged by: itself. Where the route has a `key` of its own, what the URL gives to that:
+/// URLs that find one response are purged together.
+pub(super) fn purged(route: &Route, caching: &Caching, path: &str, query: Option<&str>) -> String {
+    let Some(template) = &caching.key else { return target(path, query) };
+    let holes = template.0.iter().map(|piece| match piece {
+        Piece::Path(name) => captured(&route.path, path, name).unwrap_or_default(),
+        _ => String::new(),
+    });
+    // No path begins so.
+    let named = [format!("key {}", route.name)].into_iter().chain(holes).collect::<Vec<_>>();
+    target(&named.join("\n"), query)
+}
+
+fn captured(pattern: &PathPattern, path: &str, name: &str) -> Option<String> {
+    let (_, value) = pattern.captures(path)?.into_iter().find(|(n, _)| *n == name)?;
+    Some(query::decode_path(value).map_or_else(|| value.to_owned(), Cow::into_owned))
+}
+
 #[derive(Default)]
 struct Selecting(Vec<(&'static str, Option<Vec<u8>>)>);
 
@@ -309,16 +327,12 @@ impl<'a> Holes<'a> {
             Piece::Tenant => named(self.identity.tenant.as_ref().map(|t| &t.name)),
             Piece::User => named(self.identity.user.as_ref().map(|u| &u.name)),
             Piece::Role => named(self.identity.role.as_ref().map(|r| &r.name)),
-            Piece::Path(name) => Cow::Owned(self.captured(name).unwrap_or_default()),
+            Piece::Path(name) => {
+                Cow::Owned(captured(self.path, self.parts.uri.path(), name).unwrap_or_default())
+            }
             Piece::Query(name) => Cow::Owned(self.parameter(name).unwrap_or_default()),
             Piece::Header(name) => Cow::Owned(self.field(name).unwrap_or_default()),
         }
-    }
-
-    fn captured(&self, name: &str) -> Option<String> {
-        let captures = self.path.captures(self.parts.uri.path())?;
-        let (_, value) = captures.into_iter().find(|(n, _)| *n == name)?;
-        Some(query::decode_path(value).map_or_else(|| value.to_owned(), Cow::into_owned))
     }
 
     fn parameter(&self, name: &str) -> Option<String> {

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::access_log::AccessLog;
 use super::identify::{Identified, Identifier, Step};
-use super::keyed::{keyed_query, target};
+use super::keyed::{keyed_query, purged};
 use super::origin::{Origins, Upstream};
 use super::route::Router;
 use super::sanitize::{Sanitized, sanitize};
@@ -111,8 +111,9 @@ impl Shared {
         query: Option<&str>,
     ) -> Option<Selector> {
         let route = self.router.find(host, path, &Method::GET)?;
-        let query = keyed_query(route.caching.as_ref()?, query);
-        Some(Selector::Url { authority: authority.to_owned(), target: target(path, query.as_deref()) })
+        let caching = route.caching.as_ref()?;
+        let target = purged(route, caching, path, keyed_query(caching, query).as_deref());
+        Some(Selector::Url { authority: authority.to_owned(), target })
     }
 
     pub(super) fn now(&self) -> Now {

@@ -29,3 +29,30 @@ async fn parameters_that_do_not_select_make_no_other_url_of_it_for_busts_and_pur
         assert_eq!(world.get(path, &[]).await.x_cache(), "MISS");
     }
 }
+
+#[tokio::test]
+async fn a_purge_of_a_url_covers_what_is_found_for_it_under_a_key_of_the_routes_own() {
+    let routes = "
+tiers: { short: { ttl: 10m } }
+routes: [{ name: item, path: \"/item/{id}/{slug}\", tier: short, share: public, key: \"{id}\" }]
+";
+    let world = World::new(routes, async |_| reply(200, &[], "x"));
+    world.get("/item/1/foo", &[]).await;
+    assert_eq!(world.get("/item/1/bar", &[]).await.x_cache(), "HIT", "one key");
+    let shared = world.proxy.shared().clone();
+    for purged in ["/item/1/foo", "/item/1/bar", "/item/1/b%61r"] {
+        let url = shared.url_selector("shop.example", "shop.example", purged, None).unwrap();
+        assert!(shared.cache().purge(&[url], &Where::All).receipt().is_some());
+        assert_eq!(world.get(purged, &[]).await.x_cache(), "MISS", "{purged}");
+    }
+    // So does a write.
+    let mut write = get("/item/1/another", &[]);
+    *write.method_mut() = Method::POST;
+    world.send(write).await;
+    world.get("/item/2/foo", &[]).await;
+    assert_eq!(world.get("/item/1/another", &[]).await.x_cache(), "MISS");
+    // What has another key stays.
+    let url = shared.url_selector("shop.example", "shop.example", "/item/1/foo", None).unwrap();
+    assert!(shared.cache().purge(&[url], &Where::All).receipt().is_some());
+    assert_eq!(world.get("/item/2/bar", &[]).await.x_cache(), "HIT");
+}

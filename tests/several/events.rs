@@ -152,6 +152,20 @@ async fn many_events_of_one_tenant_at_once_are_all_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_counter_refuses_no_event_and_the_tenant_is_purged() {
+    let redis = Redis::start();
+    let origin = Origin::constant(|| Reply::ok("a page"));
+    let nodes = Cluster::start(&counted(), &origin, &redis).await;
+    for (number, nonsense) in (1..).zip(["nonsense", "09", "7 ", "9 8-7"]) {
+        redis.cli(&["HSET", "larder:1:{purge}:counters", "app:t0", nonsense]);
+        let told = receipt(&event(&nodes.url(0, ""), &format!("evt-{number}"), &pages("t0", number)).await);
+        assert_eq!(told["sequence"]["found"], "counts anew", "{nonsense}");
+        let counted = redis.cli(&["HGET", "larder:1:{purge}:counters", "app:t0"]);
+        assert_eq!(counted, number.to_string(), "{nonsense}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_the_log_did_not_take_is_not_burnt_and_one_whose_answer_was_lost_is_not_repeated() {
     let redis = Redis::start();
     let origin = Origin::constant(|| Reply::ok("a page"));

@@ -58,6 +58,10 @@ pub(crate) struct Shared {
     pub(crate) ahead: u64,
     /// Of a hundred answers so many are lost after the work was done.
     pub(crate) lossy: u64,
+    /// No answer takes long.
+    pub(crate) calm: bool,
+    /// For so long the next question for the leases is on its way, in ms: the way has to be made first.
+    pub(crate) slow: u64,
 }
 
 impl Shared {
@@ -97,6 +101,8 @@ pub(crate) fn empty(seed: u64, without: Without) -> Shared {
         rng: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         ahead: 0,
         lossy: 0,
+        calm: false,
+        slow: 0,
     }
 }
 
@@ -224,7 +230,11 @@ impl Way {
             let (there, back) = {
                 let mut shared = self.shared.lock().unwrap();
                 // Now and then an answer takes long, as to a node that was suspended.
-                let back = if shared.random(150) == 0 { shared.random(900) } else { shared.random(4) };
+                let back = if shared.random(150) == 0 && !shared.calm {
+                    shared.random(900)
+                } else {
+                    shared.random(4)
+                };
                 (shared.random(4), back)
             };
             sleep(Duration::from_millis(there)).await;
@@ -260,7 +270,7 @@ impl Server for Way {
             let floor = shared.state.floor.clone();
             let standing = shared.standing(&self.clock);
             let knows = known == Some(standing.incarnation);
-            let cursor = if knows { cursor.clamp(floor.seq, shared.state.seq) } else { floor.seq };
+            let cursor = if knows { cursor.min(shared.state.seq) } else { floor.seq };
             shared.lease(node, cursor, lease, &self.clock);
             Started { standing, floor }
         })
@@ -317,13 +327,18 @@ impl Server for Way {
     }
 
     fn leases(&self) -> Later<'_, Result<(Standing, Vec<Lease>), Away>> {
-        self.call(|shared| {
+        let slow = std::mem::take(&mut self.shared.lock().unwrap().slow);
+        let asked = self.call(|shared| {
             let lease = |(node, (cursor, until)): (&String, &(u64, u64))| Lease {
                 node: node.clone(),
                 cursor: *cursor,
                 until: *until,
             };
             (shared.standing(&self.clock), shared.state.leases.iter().map(lease).collect())
+        });
+        Box::pin(async move {
+            sleep(Duration::from_millis(slow)).await;
+            asked.await
         })
     }
 

@@ -143,7 +143,7 @@ impl Webhooks {
     /// The same where several nodes share the log, which remembers events and counters for all of them.
     async fn in_the_log(&self, place: usize, signed: &Signed, body: &[u8]) -> Result<String, Error> {
         let (hook, event, body) = self.read(place, body)?;
-        let mut counter = Counter::default();
+        let (mut counter, mut was) = (Counter::default(), String::new());
         for _ in 0..MOST_STEPS {
             let (step, next) =
                 event.number.map_or((Step::Fits, counter.clone()), |number| counter.step(number));
@@ -155,7 +155,8 @@ impl Webhooks {
                 remembered: Duration::from_secs(REMEMBERED),
                 counter: event.number.map(|_| Compared {
                     name: format!("{}:{}", hook.name, event.tenant),
-                    was: counter.written(),
+                    // As the log has it, whatever it is: else one that is no counter would refuse all events for ever.
+                    was: was.clone(),
                     becomes: next.written(),
                 }),
             };
@@ -168,7 +169,7 @@ impl Webhooks {
                     before(hook, signed);
                     return Ok(text(serde_json::from_str(&said).unwrap_or_default(), receipt.as_ref()));
                 }
-                Recorded::Counted(count) => counter = Counter::read(&count),
+                Recorded::Counted(count) => (counter, was) = (Counter::read(&count), count),
             }
         }
         Err(unlogged("other events of the tenant come too fast"))

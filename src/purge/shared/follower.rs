@@ -4,6 +4,7 @@
 //! *sent*, and only once all that it brought is applied and nothing is left to read; another incarnation, or a record that
 //! is not the one that was applied, ends the validity of whatever is stored.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,12 @@ pub(super) struct Follower<S> {
     pub(super) cursor: Cursor,
     /// Since when this incarnation is followed.
     pub(super) since: Duration,
+    /// Those that it followed before.
+    pub(super) left: VecDeque<Incarnation>,
 }
+
+/// How many incarnations are remembered that were left.
+const LEFT: usize = 64;
 
 /// Why reading ended.
 enum Ended {
@@ -138,8 +144,15 @@ impl<S: Server> Follower<S> {
         let started = self.server.start(&self.node, known, self.cursor.seq, self.times.lease()).await?;
         let (standing, floor) = (started.standing, started.floor);
         if known != Some(standing.incarnation) {
-            if known.is_some() {
+            if self.left.contains(&standing.incarnation) {
+                // What was purged since is not in it, and entries of then would be valid again.
+                self.server.renounce(standing.incarnation).await?;
+                return Err(Away("it is one that was left for another: it is renounced".to_owned()));
+            }
+            if let Some(known) = known {
                 tracing::warn!("the log of purges is another one: all stored responses are given up");
+                self.left.truncate(LEFT - 1);
+                self.left.push_front(known);
             }
             self.fence.enter(standing.incarnation, floor.seq);
             self.since = self.clock.now().mono;

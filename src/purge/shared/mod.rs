@@ -146,6 +146,7 @@ pub fn open<S: Server>(server: Arc<S>, terms: Terms, limits: Limits, clock: Cloc
         progress: tell,
         cursor: Cursor::default(),
         since: Duration::ZERO,
+        left: Default::default(),
     };
     let sequencer = Sequencer {
         server,

@@ -25,6 +25,8 @@ use crate::stored::seal::Texts;
 /// The most records, and the most bytes of them, that are read at once.
 const LINES: usize = 64;
 const BYTES: usize = 1 << 20;
+/// Numbers of records are below this: a script's numbers hold no larger ones.
+const MOST: u64 = 1 << 53;
 /// The most bytes that are handed over at once.
 const LONGEST: usize = 4 << 20;
 
@@ -166,7 +168,12 @@ impl RedisLog {
         let met = Met { incarnation, id: id.to_owned(), life: life.to_owned() };
         *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
         let number = |at| reply.at(at).and_then(Value::whole);
-        Ok(Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? })
+        let standing = Standing { incarnation, now: number(3)?, seq: number(4)?, floor: number(5)? };
+        // Positions are made of them, which only grow: no log comes so far by counting.
+        if standing.seq.max(standing.floor) >= MOST {
+            return Err(Away("the numbers of the log are none: delete it".to_owned()));
+        }
+        Ok(standing)
     }
 
     /// What is said of a purge, as it goes to Redis.

@@ -57,27 +57,41 @@ pub(super) struct Sequencer<S> {
 
 /// The leases as they were seen. Times are this node's: the server's clock may be set.
 pub(super) struct Seen {
+    /// When the server was asked: whatever it said was so at this moment or later.
     at: Duration,
     standing: Standing,
     leases: Vec<Watched>,
 }
 
-/// A lease, and since when it is the same.
+/// A lease, and since when it is known to be the same: the answer that first said so had come.
 struct Watched {
     lease: Lease,
     since: Duration,
 }
 
 impl Seen {
-    /// What is seen after `before`.
-    fn after(before: Option<Self>, at: Duration, standing: Standing, leases: Vec<Lease>) -> Self {
+    /// What is seen after `before`, by a question of `at` whose answer came at `heard`.
+    fn after(
+        before: Option<Self>,
+        (at, heard): (Duration, Duration),
+        standing: Standing,
+        leases: Vec<Lease>,
+    ) -> Self {
         let before = before.filter(|before| before.standing.incarnation == standing.incarnation);
         let known = before.map_or_else(Vec::new, |before| before.leases);
         let watched = |lease: Lease| {
             let same = known.iter().find(|known| known.lease == lease);
-            Watched { since: same.map_or(at, |same| same.since), lease }
+            Watched { since: same.map_or(heard, |same| same.since), lease }
         };
         Self { at, standing, leases: leases.into_iter().map(watched).collect() }
+    }
+
+    /// Whether it says who has applied `logged`: what was seen before a record has its place says nothing of nodes that began, or
+    /// came back, meanwhile.
+    fn tells_of(&self, logged: &Standing, now: Duration) -> bool {
+        self.standing.incarnation == logged.incarnation
+            && self.standing.seq >= logged.seq
+            && self.at + Duration::from_millis(1) >= now
     }
 }
 
@@ -170,7 +184,7 @@ impl<S: Server> Sequencer<S> {
         let nodes = match self.wait {
             Wait::Logged => {
                 // Nobody is waited for, but the dead are forgotten now and then.
-                if let Ok(seen) = self.look(Duration::ZERO, DEAD / 4).await {
+                if let Ok(seen) = self.look(|seen, now| seen.at + DEAD / 4 >= now).await {
                     self.forget_the_dead(seen.as_ref()).await;
                 }
                 None
@@ -195,10 +209,8 @@ impl<S: Server> Sequencer<S> {
     /// Waits until every node that serves what is stored has applied the record.
     async fn everywhere(&self, logged: &Standing) -> Result<Nodes, Away> {
         let mut pause = Duration::from_millis(1);
-        let begun = self.clock.now().mono;
         loop {
-            // One from before the record had its place shows no node that began in between.
-            let seen = self.look(begun, Duration::from_millis(1)).await?;
+            let seen = self.look(|seen, now| seen.tells_of(logged, now)).await?;
             if let Some(nodes) = seen.as_ref().map_or(Ok(None), |seen| self.who(seen, logged))? {
                 self.forget_the_dead(seen.as_ref()).await;
                 return Ok(nodes);
@@ -209,13 +221,17 @@ impl<S: Server> Sequencer<S> {
         }
     }
 
-    /// Looks at the leases. Purges share a look that was begun later than `since`, and is not older than `age`.
-    async fn look(&self, since: Duration, age: Duration) -> Result<MutexGuard<'_, Option<Seen>>, Away> {
+    /// Looks at the leases, unless what was seen last will do.
+    async fn look(
+        &self,
+        will_do: impl Fn(&Seen, Duration) -> bool,
+    ) -> Result<MutexGuard<'_, Option<Seen>>, Away> {
         let mut seen = self.leases.lock().await;
         let now = self.clock.now().mono;
-        if seen.as_ref().is_none_or(|seen| seen.at <= since || seen.at.saturating_add(age) < now) {
+        if !seen.as_ref().is_some_and(|seen| will_do(seen, now)) {
             let (standing, leases) = self.server.leases().await?;
-            *seen = Some(Seen::after(seen.take(), now, standing, leases));
+            let asked = (now, self.clock.now().mono);
+            *seen = Some(Seen::after(seen.take(), asked, standing, leases));
         }
         Ok(seen)
     }
@@ -314,20 +330,20 @@ impl<S: Server> Sequencer<S> {
     /// There were more purges than could wait: another incarnation of the log covers all of them, everywhere.
     async fn renounce(&self) -> Result<(), Away> {
         // What comes from here on waits like any other: it may be later than the new incarnation.
-        let mut covered = self.take_waiting();
+        let mut covered = self.take_waiting().purges;
         let renounced = self.renounced().await;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if renounced.is_err() {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // What came meanwhile is covered by the next attempt: everything is given up here until then.
             waiting.overflow = true;
-            covered.purges.append(&mut waiting.purges);
-            std::mem::swap(&mut waiting.purges, &mut covered.purges);
-            return renounced;
+            covered.append(&mut waiting.purges);
         }
-        covered.purges.iter().for_each(|(id, _)| self.fence.settle(id));
-        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).overflow {
+        if !waiting.overflow {
             self.fence.settle(OVERFLOW);
         }
-        Ok(())
+        drop(waiting);
+        covered.iter().for_each(|(id, _)| self.fence.settle(id));
+        renounced
     }
 
     fn take_waiting(&self) -> Waiting {

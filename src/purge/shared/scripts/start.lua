@@ -2,7 +2,8 @@
 -- ARGV[6]: the id and the life of the log that it knows. Of another one it has applied nothing.
 local cursor = floor
 if id == ARGV[5] and life == ARGV[6] then
-  cursor = math.min(math.max(tonumber(ARGV[3]), floor), seq)
+  -- Where that is below the floor, it gives up what is between when it hears of it: not yet.
+  cursor = math.min(tonumber(ARGV[3]), seq)
 end
 redis.call('HSET', KEYS[1], 'node:' .. ARGV[2], text(cursor) .. ' ' .. text(now + ARGV[4]))
 return standing(floor_id, when_full())
