@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::between::{Between, Wire};
-use crate::nodes::{Cluster, YAML, place, purge};
+use crate::nodes::{Cluster, HOST, YAML, hits, place, purge};
 use crate::report::Bench;
+use crate::support::origin::never;
 use crate::support::redis::Redis;
-use crate::support::{Answer, Origin, Reply, wait};
+use crate::support::{Answer, Client, Origin, Reply, wait};
 
 /// A lease with the bound of these tests, and what a busy machine may add.
 const LEASE: Duration = Duration::from_millis(725);
@@ -113,6 +114,33 @@ async fn a_node_that_is_stopped_is_waited_for_by_nobody() {
         assert!(done.took < LEASE, "{:?}", done.took);
     }
     assert_eq!(redis.cli(&["HLEN", "larder:1:{purge}:state"]), "7", "its own fields, and one lease");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_a_stop_cuts_off_purges_at_all_nodes() {
+    let redis = Redis::start();
+    let origin = Origin::start(async |request| match request.method() == "POST" {
+        true => never().await,
+        false => Reply::ok("a page"),
+    });
+    let yaml = format!("limits: {{ drain: 100ms }}\n{YAML}");
+    let mut nodes = Cluster::start(&yaml, &origin, &redis).await;
+    for (stopped, gone) in [(1, false), (2, true)] {
+        let path = format!("/pages/{stopped}");
+        hits(&nodes.url(0, &path), "t0").await;
+        let asked = origin.count(&path);
+        let write =
+            Client::new().post(nodes.url(stopped, &path)).header("host", HOST).header("x-tenant", "t0");
+        let writer = tokio::spawn(write.body("changed").try_send());
+        origin.asked(&path, asked + 1).await;
+        if gone {
+            // Its client left before: the write goes on by itself.
+            writer.abort();
+        }
+        assert!(nodes.larders[stopped].stop().await.success());
+        hits(&nodes.url(0, &path), "t0").await;
+        assert_eq!(origin.count(&path), asked + 2, "what was written may be changed: it is asked for again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
