@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use larder::clock::Clock;
 
-use crate::nodes::{Cluster, HOST, YAML};
+use crate::nodes::{Cluster, HOST, YAML, hits, place, start};
 use crate::support::redis::Redis;
-use crate::support::{Answer, Client, Gate, Origin, Reply, Steps, wait};
+use crate::support::{Answer, Client, Gate, Larder, Origin, Reply, Steps, wait};
 
 /// How long the origin takes.
 const ORIGIN: Duration = Duration::from_millis(300);
@@ -131,4 +131,43 @@ async fn nobody_waits_for_the_end_of_a_long_answer_at_another_node() {
     assert!(second.took < SLACK, "{:?}", second.took);
     steps.end();
     first.rest().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_could_not_use_what_another_brings_does_not_wait_for_it() {
+    let (mut log, level) = (Redis::start(), Redis::start());
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| {
+        let held = held.clone();
+        async move {
+            if request.uri().path() == "/pages/held" {
+                held.pass().await;
+            }
+            Reply::ok("a page")
+        }
+    });
+    let (at_log, at_level) = (place(&log.url()), place(&level.url()));
+    let nodes =
+        [start(YAML, &origin, &at_log, &at_level).await, start(YAML, &origin, &at_log, &at_level).await];
+    for node in &nodes {
+        hits(&node.url("/pages/warm"), "t0").await;
+    }
+    log.kill();
+    let ask = |node: &Larder, path: &str| {
+        Client::new().get(node.url(path)).header("host", HOST).header("x-tenant", "t0")
+    };
+    for node in &nodes {
+        wait::until_async("the log is away", async || {
+            let said = ask(node, "/pages/warm").send().await;
+            said.cache_status().contains("log-away").then_some(())
+        })
+        .await;
+    }
+    let asked: Vec<_> = nodes.iter().map(|node| tokio::spawn(ask(node, "/pages/held").send())).collect();
+    gate.arrived(2).await;
+    gate.open();
+    for one in asked {
+        assert_eq!(one.await.unwrap().text(), "a page");
+    }
 }

@@ -74,9 +74,9 @@ impl World {
     /// No event has two records.
     fn only_once(&self, shared: &Shared) {
         let mut found = BTreeSet::new();
-        for id in shared.ids().filter(|id| id.starts_with("event")) {
-            if !found.insert(id) {
-                self.broken.lock().unwrap().push(format!("{id} took effect twice"));
+        for event in shared.ids().filter_map(|id| Some(id.split_once('#')?.0)) {
+            if !found.insert(event) {
+                self.broken.lock().unwrap().push(format!("{event} took effect twice"));
             }
         }
     }
@@ -162,7 +162,8 @@ impl Node {
 async fn send(tag: usize, name: String, nodes: Vec<Arc<Node>>, world: &World) {
     let version = world.change(tag);
     let purge = Purge::hard(vec![Selector::Tag(format!("t{tag}").into())], Where::All);
-    for node in nodes {
+    for (attempt, node) in nodes.into_iter().enumerate() {
+        let id = format!("{name}#{attempt}");
         let once = Once {
             name: name.clone(),
             body: name.clone(),
@@ -170,12 +171,13 @@ async fn send(tag: usize, name: String, nodes: Vec<Arc<Node>>, world: &World) {
             remembered: Duration::from_secs(600),
             counter: None,
         };
-        let recording = node.fence.hand_over_once(vec![(name.clone(), purge.clone())], once).unwrap();
+        let recording = node.fence.hand_over_once(vec![(id.clone(), purge.clone())], once).unwrap();
         match recording.await.unwrap() {
-            Ok(Recorded::Now(receipt)) => assert_eq!(receipt.unwrap().id, name),
+            Ok(Recorded::Now(receipt)) => assert_eq!(receipt.unwrap().id, id),
             Ok(Recorded::Before { receipt, said, .. }) => {
                 world.count("an event sent again");
-                assert_eq!((receipt.unwrap().id, said), (name.clone(), name));
+                let by = receipt.unwrap().id;
+                assert!(by.starts_with(&name) && by != id && said == name, "{by}");
             }
             Ok(Recorded::Counted(count)) => panic!("nobody counts: {count}"),
             Err(_) => continue,

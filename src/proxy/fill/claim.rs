@@ -56,6 +56,8 @@ impl<S: Inner> FillTask<S> {
                     // It is no good: the next claim says so.
                     seen = seen.max(ticket);
                 }
+                // What the other one brings, this node could not use.
+                Claimed::Held if !cache.is_current() => return Claim::default(),
                 Claimed::Held => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST);

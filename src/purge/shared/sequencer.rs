@@ -167,6 +167,12 @@ impl<S: Server> Sequencer<S> {
         let (standing, id) = match self.server.append_once(purges, once).await? {
             Taken::Counted(count) => return Ok(Recorded::Counted(count)),
             Taken::Placed(Appended { standing, .. }) => (standing, purges.last().map(|(id, _)| id)),
+            // This very attempt, of whose answer nothing was heard.
+            Taken::Before(Remembered { standing, id, .. })
+                if purges.last().is_some_and(|(own, _)| *own == id) =>
+            {
+                (standing, purges.last().map(|(id, _)| id))
+            }
             Taken::Before(Remembered { standing, id, body, said }) => {
                 let receipt = self.acknowledged(&id, &standing).await?;
                 return Ok(Recorded::Before { receipt: (!id.is_empty()).then_some(receipt), body, said });
