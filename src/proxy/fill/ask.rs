@@ -77,7 +77,7 @@ impl<S: Inner> FillTask<S> {
         tags::together(&self.job.tags, answer).inspect_err(|_| {
             tracing::warn!(
                 route = self.job.keyed.route.name,
-                url = self.job.keyed.target,
+                url = %self.job.request.uri,
                 most = crate::tag::MAX_TAGS,
                 longest = crate::tag::MAX_TAG_BYTES,
                 "more or longer tags than are kept: the response is not stored, because it could not be purged"
