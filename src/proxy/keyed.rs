@@ -35,7 +35,7 @@ pub struct Keyed {
     pub authority: String,
     /// The query as it is keyed and forwarded.
     pub query: Option<String>,
-    /// Path and query as they are purged by URL (see [`purged`]).
+    /// Path and query as they are purged by URL (see `purged`).
     pub target: String,
     /// The negotiated language, where the route selects by it.
     pub language: Option<String>,
