@@ -6,7 +6,7 @@ use larder::config::Config;
 use larder::config::read::ReadContext;
 use serde_json::json;
 
-use crate::support::redis::{Redis, free_port};
+use crate::support::redis::Redis;
 use crate::support::tokens::{JWT_SECRET, bearer};
 use crate::support::{Answer, Client, Larder, Origin, Reply, wait};
 
@@ -118,7 +118,7 @@ fn variables(yaml: &str) -> BTreeMap<String, String> {
 impl Example {
     async fn start(&self, servers: &[Redis], origin: &Origin) -> Larder {
         let mut yaml = text(self.file).replace("http://127.0.0.1:8000", &origin.url());
-        for (own, port) in [("0.0.0.0:8080", 0), ("127.0.0.1:8080", 0), ("127.0.0.1:8081", free_port())] {
+        for (own, port) in [("0.0.0.0:8080", 0), ("127.0.0.1:8080", 0), ("127.0.0.1:8081", 0)] {
             yaml = yaml.replace(own, &format!("127.0.0.1:{port}"));
         }
         for ((url, _), redis) in self.servers.iter().zip(servers) {

@@ -1,7 +1,7 @@
 //! Several Larders, each on an address of its own.
 
 use crate::shop::{ENV, TOKEN};
-use crate::support::redis::{Redis, free_port};
+use crate::support::redis::Redis;
 use crate::support::{Answer, Client, Larder, Origin, wait};
 
 /// How many there are.
@@ -39,8 +39,7 @@ pub(crate) fn place(url: &str) -> String {
 
 /// Starts a Larder with this configuration: `{log}` and `{level}` are the places in Redis.
 pub(crate) async fn start(yaml: &str, origin: &Origin, log: &str, level: &str) -> Larder {
-    let setup =
-        Larder::with(yaml).origin(origin).put("port", free_port()).put("log", log).put("level", level);
+    let setup = Larder::with(yaml).origin(origin).put("port", 0).put("log", log).put("level", level);
     ENV.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start().await
 }
 
