@@ -267,7 +267,9 @@ async fn run(seed: u64, without: Without) -> (Vec<String>, BTreeMap<&'static str
         shared.cut.clear();
     }
     // Everybody gets current again, and all that waited gets its place.
-    while tasks.join_next().await.is_some() {}
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
     let settled =
         || nodes.iter().all(|node| node.fence.is_proven(clock.now()) && node.fence.provisional() == 0);
     for _ in 0..200 {
