@@ -1,13 +1,15 @@
 //! Commands that ask the admin listener of a running Larder, with a token of its configuration file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 
 use super::{Failure, run::runtime};
 use crate::config::{Admin, AdminRole, Config, Token};
@@ -24,6 +26,40 @@ pub(super) struct Ask<'a> {
     /// Path and query.
     pub(super) target: &'a str,
     pub(super) body: String,
+}
+
+/// Where Larder runs, and how what is looked at is shown.
+#[derive(Debug, Args)]
+pub(super) struct Look {
+    /// The configuration file of the running Larder: it names the admin listener and the token.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The token of `admin.tokens` to use, by its name.
+    #[arg(long, value_name = "NAME")]
+    token: Option<String>,
+}
+
+impl Look {
+    /// Asks for something that changes nothing, and prints it: as it came, or as a table.
+    pub(super) fn at(&self, target: &str, table: fn(&Value) -> String) -> Result<(), Failure> {
+        let answer = ask(Ask {
+            config: &self.config,
+            token: self.token.as_deref(),
+            purges: false,
+            method: Method::GET,
+            target,
+            body: String::new(),
+        })?;
+        if self.json {
+            print!("{answer}");
+        } else {
+            print!("{}", table(&serde_json::from_str(&answer)?));
+        }
+        Ok(())
+    }
 }
 
 /// The answer's text.

@@ -1,21 +1,18 @@
 //! `larder keys`: asks the admin listener of a running Larder what is stored.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
-use http::Method;
 use serde_json::Value;
 
 use super::Failure;
-use super::ask_admin::{Ask, ask};
+use super::ask_admin::Look;
 
 /// What to show, and where Larder runs. All conditions must hold.
 #[derive(Debug, Args)]
 pub(super) struct KeysArgs {
-    /// The configuration file of the running Larder: it names the admin listener and the token.
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    look: Look,
     /// What has exactly this tag.
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
@@ -43,12 +40,6 @@ pub(super) struct KeysArgs {
     /// How many are shown at most. All are counted.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     limit: usize,
-    /// Prints the answer as JSON.
-    #[arg(long)]
-    json: bool,
-    /// The token of `admin.tokens` to use, by its name.
-    #[arg(long, value_name = "NAME")]
-    token: Option<String>,
 }
 
 /// Prints the keys, and how many there are.
@@ -69,20 +60,7 @@ pub(super) fn keys(args: KeysArgs) -> Result<(), Failure> {
             let _ = write!(target, "&{name}={}", encoded(value));
         }
     }
-    let answer = ask(Ask {
-        config: &args.config,
-        token: args.token.as_deref(),
-        purges: false,
-        method: Method::GET,
-        target: &target,
-        body: String::new(),
-    })?;
-    if args.json {
-        print!("{answer}");
-    } else {
-        print!("{}", table(&serde_json::from_str(&answer)?));
-    }
-    Ok(())
+    args.look.at(&target, table)
 }
 
 /// A value as a query carries it.

@@ -59,7 +59,7 @@ enum Command {
     /// Shows what is stored, through the admin listener: keys with their tags, age and remaining time, and their number.
     Keys(keys::KeysArgs),
     /// Shows how a running Larder is, through the admin listener: stores, Redis, the purge log, and what is amiss.
-    Stat(stat::StatArgs),
+    Stat(ask_admin::Look),
 }
 
 /// Runs the command line.

@@ -1,45 +1,15 @@
 //! `larder stat`: asks the admin listener of a running Larder how it is.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use clap::Args;
-use http::Method;
 use serde_json::Value;
 
 use super::Failure;
-use super::ask_admin::{Ask, ask};
-
-/// Where Larder runs.
-#[derive(Debug, Args)]
-pub(super) struct StatArgs {
-    /// The configuration file of the running Larder: it names the admin listener and the token.
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
-    /// Prints the answer as JSON.
-    #[arg(long)]
-    json: bool,
-    /// The token of `admin.tokens` to use, by its name.
-    #[arg(long, value_name = "NAME")]
-    token: Option<String>,
-}
+use super::ask_admin::Look;
 
 /// Prints the figures.
-pub(super) fn stat(args: &StatArgs) -> Result<(), Failure> {
-    let answer = ask(Ask {
-        config: &args.config,
-        token: args.token.as_deref(),
-        purges: false,
-        method: Method::GET,
-        target: "/stat",
-        body: String::new(),
-    })?;
-    if args.json {
-        print!("{answer}");
-    } else {
-        print!("{}", table(&serde_json::from_str(&answer)?));
-    }
-    Ok(())
+pub(super) fn stat(look: &Look) -> Result<(), Failure> {
+    look.at("/stat", table)
 }
 
 /// A line for each thing, with its figures as `name=value`.

@@ -1,5 +1,5 @@
 //! What an acknowledgement rests on, one interleaving each: two nodes, a server of the log that loses nothing, and a clock
-//! that stands still unless the test moves it.
+//! that stands still unless the test moves it. Tokio's time is paused: whoever sleeps here takes no time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
